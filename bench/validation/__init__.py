@@ -1,0 +1,1 @@
+"""Judging visit events: the fast path next to Pydantic row by row."""

@@ -1,0 +1,1 @@
+"""Visit event logs to one sorted Parquet checkpoint: straightforward implementations next to ours."""

@@ -1,0 +1,22 @@
+"""Every message kind there is: the one list that consumers, schema export and documentation read."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from contracts.checkpoints import CheckpointMerged, CheckpointRestored, RestoreCheckpoint
+from contracts.envelope import Payload
+from contracts.runs import PlanRun, RunCompleted, RunFailed, ScheduledScan
+from contracts.segments import MergeSegment, ValidateSegment
+
+
+def _by_kind(*models: type[Payload]) -> Mapping[str, type[Payload]]:
+    return MappingProxyType({model.kind(): model for model in models})
+
+
+PLANNER_COMMANDS = _by_kind(PlanRun, ScheduledScan)
+VALIDATOR_COMMANDS = _by_kind(ValidateSegment)
+MERGER_COMMANDS = _by_kind(MergeSegment, RestoreCheckpoint)
+FACTS = _by_kind(RunCompleted, RunFailed, CheckpointMerged, CheckpointRestored)
+MESSAGES: Mapping[str, type[Payload]] = MappingProxyType(
+    {**PLANNER_COMMANDS, **VALIDATOR_COMMANDS, **MERGER_COMMANDS, **FACTS}
+)

@@ -1,0 +1,1 @@
+"""The five services, the operator's console and the runtime they share."""

@@ -1,0 +1,108 @@
+"""``tidegate run``: ask the planner for a run."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+from pydantic import ValidationError
+
+from contracts.runs import ErrorResponse, PlanRun, RunState, ScanPayload, ScanResponse
+from services.console.checkpoint_files import destinations
+from services.console.commands.status import show
+from services.console.following import Followed, follow_run
+from services.console.output import emit_json, say
+from services.console.session import Session, open_session
+from services.runtime.checkpoints import Head
+from services.runtime.failures import BadDeclarationError, PermanentError
+from services.runtime.responses import respond
+
+PLAN_QUEUE = "plan-requests"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def run(
+        pipeline: Annotated[str, typer.Argument(help="pipeline to bring up to date")],
+        payload: Annotated[str, typer.Option(help="JSON: source_bucket, prefix, checkpoint_bucket, …")] = "{}",
+        wait: Annotated[bool, typer.Option("--wait", help="follow the run and exit by its result")] = False,
+        timeout: Annotated[float, typer.Option(help="seconds to follow it")] = 900.0,
+        as_json: Annotated[bool, typer.Option("--json", help="machine-readable result")] = False,
+    ) -> None:
+        """Scan the source and ingest what is not settled yet."""
+        asyncio.run(_run(pipeline, _read(payload), wait=wait, timeout_s=timeout, as_json=as_json))
+
+
+def _read(payload: str) -> ScanPayload:
+    try:
+        return ScanPayload.model_validate(json.loads(payload))
+    except json.JSONDecodeError as error:
+        raise BadDeclarationError(f"--payload is not JSON: {error}") from error
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        places = "; ".join(f"{'.'.join(map(str, d['loc'])) or 'the document'}: {d['msg']}" for d in details)
+        raise BadDeclarationError(f"--payload: {places}") from error
+
+
+async def _run(name: str, payload: ScanPayload, *, wait: bool, timeout_s: float, as_json: bool) -> None:
+    async with open_session() as session:
+        session.pipeline(name)
+        run_id = f"{name}-{session.clock.now():%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
+        command = PlanRun(pipeline=name, run_id=run_id, payload=payload)
+        await session.publisher.send(PLAN_QUEUE, [command], run_id=run_id)
+        if not wait:
+            _tell(run_id, as_json=as_json)
+            return
+        followed = await follow_run(session, run_id, timeout_s)
+        if as_json:
+            emit_json((await response_of(session, followed)).model_dump(mode="json", by_alias=True))
+        else:
+            show(followed)
+    if followed.run.state is not RunState.SUCCEEDED:
+        raise PermanentError(f"run {run_id} {followed.run.state}: {followed.run.reason}")
+
+
+async def response_of(session: Session, followed: Followed) -> ScanResponse | ErrorResponse:
+    """What an ended run answers; a failed one names what it put into quarantine."""
+    run = followed.run
+    failed: list[str] = []
+    if run.state is not RunState.SUCCEEDED:
+        failed = [
+            f"s3://{entry['occurrence']['bucket']}/{entry['occurrence']['key']}"
+            async for entry in quarantined(session, f"{run.pipeline}/{run.run_id}/")
+        ]
+    return respond(run, followed.table, await _head(session, followed), failed)
+
+
+async def _head(session: Session, followed: Followed) -> Head:
+    """The head of the checkpoint that a run made; of all together where its key is a template."""
+    pipeline = session.pipeline(followed.run.pipeline)
+    own = session.destination(pipeline)
+    if not pipeline.target.fields or followed.run.destination not in {None, own.uri}:
+        return await session.checkpoints.head((followed.run.destination or own.uri).removeprefix("s3://"))
+    heads = [await session.checkpoints.head(f"{d.bucket}/{d.key}") for d in await destinations(session, pipeline)]
+    return Head(
+        checkpoint=f"{own.bucket}/{own.key}",
+        total_rows=sum(head.total_rows for head in heads),
+        max_cursor=max((head.max_cursor for head in heads if head.max_cursor is not None), default=None),
+    )
+
+
+async def quarantined(session: Session, prefix: str) -> AsyncIterator[dict[str, Any]]:
+    """What was ever put into quarantine under a prefix (``{pipeline}/{run}/``), as it was written."""
+    bucket = session.settings.resource("quarantine")
+    async for info in session.objects.list(bucket, prefix):
+        for line in (await session.objects.get(bucket, info.key)).body.splitlines():
+            yield json.loads(line)
+
+
+def _tell(run_id: str, *, as_json: bool) -> None:
+    answer: dict[str, Any] = {"run_id": run_id}
+    if as_json:
+        emit_json(answer)
+    else:
+        say(f"run {run_id} requested; follow it with: tidegate wait {run_id}")

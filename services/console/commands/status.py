@@ -1,0 +1,134 @@
+"""``tidegate status``: runs, and one run with its ledger and conservation table."""
+
+import asyncio
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from contracts.runs import RunMode
+from services.console.following import FINAL, Followed, look
+from services.console.output import emit_json, emit_table, say
+from services.console.session import Session, open_session
+from services.runtime.conservation import Hop
+from services.runtime.ledger import Run
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def status(
+        run: Annotated[str | None, typer.Argument(help="run to show; default: the newest runs")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="machine-readable result")] = False,
+    ) -> None:
+        """Show runs with state, counts and rates, or one run with its conservation table."""
+        asyncio.run(_status(run, as_json=as_json))
+
+
+async def _status(run_id: str | None, *, as_json: bool) -> None:
+    async with open_session() as session:
+        if run_id is not None:
+            followed = await look(session, run_id)
+            if as_json:
+                emit_json(describe(followed))
+            else:
+                show(followed)
+            return
+        runs = [await look(session, r.run_id) for r in await session.ledger.runs()]
+        if as_json:
+            emit_json([describe(followed) for followed in runs])
+        else:
+            _list(session, runs)
+
+
+def _list(session: Session, runs: list[Followed]) -> None:
+    if not runs:
+        say("no runs yet; start one with: tidegate run PIPELINE")
+        return
+    columns = ["run", "mode", "state", "segments", "records", "quarantined", "rows/s", "ETA", "started"]
+    emit_table("Runs", columns, [_row(followed, session.clock.now()) for followed in runs])
+
+
+def _row(followed: Followed, now: datetime) -> list[Any]:
+    run, table = followed.run, followed.table
+    of = "" if run.planned is None else f"/{run.planned}"
+    seconds = max((_end(run, now) - datetime.fromisoformat(run.started_at)).total_seconds(), 0.001)
+    rate = table.records / seconds if run.mode is not RunMode.EVENTS else None
+    return [
+        run.run_id,
+        run.mode.value,
+        state_of(followed),
+        f"{run.settled}{of}",
+        table.records,
+        sum(hop.quarantined for hop in table.hops),
+        "" if rate is None else f"{rate:,.0f}",
+        _eta(run, seconds),
+        run.started_at[:19],
+    ]
+
+
+def _end(run: Run, now: datetime) -> datetime:
+    return now.astimezone(UTC) if run.finished_at is None else datetime.fromisoformat(run.finished_at)
+
+
+def _eta(run: Run, seconds: float) -> str:
+    if run.state in FINAL or not run.settled or run.planned is None:
+        return ""
+    return f"{seconds / run.settled * (run.planned - run.settled):,.0f} s"
+
+
+def state_of(followed: Followed) -> str:
+    """A run's state as people read it; an events run is open all day, so it says whether it is settled."""
+    run, table = followed.run, followed.table
+    if run.state in FINAL:
+        return run.state.value
+    if run.reason is not None:
+        return "blocked"
+    if run.mode is RunMode.EVENTS:
+        return "open, settled" if not table.pending_segments else "open, working"
+    return run.state.value
+
+
+def describe(followed: Followed) -> dict[str, Any]:
+    """A run for machines."""
+    return {
+        **asdict(followed.run),
+        "balanced": followed.table.balanced,
+        "problems": list(followed.table.problems),
+        "pending_segments": followed.table.pending_segments,
+        "records": followed.table.records,
+        "conservation": [asdict(hop) for hop in followed.table.hops],
+    }
+
+
+def show(followed: Followed) -> None:
+    """A run for people: what it is, and its conservation table."""
+    run, table = followed.run, followed.table
+    say(f"run {run.run_id}  {run.mode.value}  {state_of(followed)}  {run.settled} segments merged")
+    if run.reason is not None:
+        say(f"  reason: {run.reason}")
+    if run.destination is not None:
+        say(f"  output: {run.destination}")
+    columns = ["hop", "in", "out", "quarantined", "filtered", "ignored", "duplicates", "pending", "missing"]
+    emit_table("Conservation (occurrences)", columns, [_hop(hop) for hop in table.hops])
+    say(
+        "balanced: every occurrence is accounted for"
+        if table.balanced
+        else "NOT BALANCED: " + "; ".join(table.problems)
+    )
+
+
+def _hop(hop: Hop) -> list[Any]:
+    return [
+        hop.name,
+        hop.received,
+        hop.passed_on,
+        hop.quarantined,
+        hop.filtered,
+        hop.ignored,
+        hop.duplicates,
+        hop.pending,
+        hop.missing,
+    ]

@@ -1,0 +1,118 @@
+"""Following work to its end: one run, or everything."""
+
+import asyncio
+from dataclasses import dataclass
+
+from contracts.runs import RunMode, RunState
+from services.console.output import meter
+from services.console.session import Session
+from services.runtime.aws.errors import translated
+from services.runtime.conservation import Conservation, conserve
+from services.runtime.failures import PermanentError, TemporaryError
+from services.runtime.ledger import Run
+
+POLL_S = 0.25
+IDLE_READINGS = 4
+"""Readings in a row without work that make "idle": an event may be between its bucket and its queue."""
+FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A run with its table."""
+
+    run: Run
+    table: Conservation
+
+
+async def look(session: Session, run_id: str) -> Followed:
+    """One run as it stands.
+
+    Raises:
+        PermanentError: there is no such run.
+    """
+    run = await session.ledger.run(run_id)
+    if run is None:
+        raise PermanentError(f"there is no run {run_id!r}; `tidegate status` lists them")
+    return Followed(run, conserve(run, await session.ledger.segments(run_id)))
+
+
+async def follow_run(session: Session, run_id: str, timeout_s: float) -> Followed:
+    """Wait until a run has ended.
+
+    Raises:
+        TemporaryError: it has not, after ``timeout_s`` seconds.
+        PermanentError: it cannot go on until an operator acts; the text says why.
+    """
+    deadline = session.clock.monotonic() + timeout_s
+    with meter(f"run {run_id}") as progress:
+        while True:
+            run = await session.ledger.run(run_id)
+            if run is not None:
+                progress.update(run.settled, run.planned)
+                if run.state in FINAL:
+                    return await look(session, run_id)
+                if run.reason is not None:
+                    raise PermanentError(f"run {run_id} is blocked: {run.reason}")
+            if session.clock.monotonic() >= deadline:
+                state = "was not picked up by a planner" if run is None else f"is still {run.state}"
+                raise TemporaryError(f"run {run_id} {state} after {timeout_s:g} s")
+            await asyncio.sleep(POLL_S)
+
+
+async def outstanding(session: Session) -> int:
+    """Messages queued or in flight anywhere, dead-letter queues left out."""
+
+    async def count(name: str) -> int:
+        queue = session.settings.resource(name)
+        with translated(f"look at queue {queue}"):
+            url = (await session.clients.sqs.get_queue_url(QueueName=queue))["QueueUrl"]
+            answer = await session.clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+        counts = answer["Attributes"]
+        return (
+            int(counts.get("ApproximateNumberOfMessages", 0))
+            + int(counts.get("ApproximateNumberOfMessagesNotVisible", 0))
+            + int(counts.get("ApproximateNumberOfMessagesDelayed", 0))
+        )
+
+    return sum(await asyncio.gather(*(count(name) for name in session.queue_names())))
+
+
+async def unsettled_segments(session: Session) -> tuple[int, str | None]:
+    """Segments of unfinished runs that are not merged yet, and why they are blocked if they are."""
+    pending = 0
+    for run in await session.ledger.runs():
+        if run.state in FINAL:
+            continue
+        if run.reason is not None:
+            return pending, f"run {run.run_id} is blocked: {run.reason}"
+        pending += conserve(run, await session.ledger.segments(run.run_id)).pending_segments
+        if run.mode is not RunMode.EVENTS and run.planned is None:
+            pending += 1
+    return pending, None
+
+
+async def wait_idle(session: Session, timeout_s: float) -> None:
+    """Wait until nothing is queued, in flight or waiting to be merged.
+
+    Raises:
+        TemporaryError: there still is, after ``timeout_s`` seconds.
+        PermanentError: a run cannot go on until an operator acts.
+    """
+    deadline = session.clock.monotonic() + timeout_s
+    quiet = 0
+    most = 0
+    with meter("messages") as progress:
+        while quiet < IDLE_READINGS:
+            messages = await outstanding(session)
+            segments, blocked = await unsettled_segments(session)
+            if blocked is not None:
+                raise PermanentError(blocked)
+            quiet = 0 if messages or segments else quiet + 1
+            most = max(most, messages + segments)
+            progress.update(most - messages - segments, most)
+            if session.clock.monotonic() >= deadline:
+                raise TemporaryError(
+                    f"not idle after {timeout_s:g} s: {messages} messages, {segments} segments to merge"
+                )
+            await asyncio.sleep(POLL_S)

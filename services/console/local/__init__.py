@@ -1,0 +1,1 @@
+"""The embedded stack: emulator, provisioning and supervised workers on one machine."""

@@ -1,0 +1,145 @@
+"""What a data directory holds: our marker, the lock, the state file and what is still to be recovered."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from services.console.local.emulator import HOST
+from services.console.local.processes import ProcessRecord
+from services.runtime.failures import BadDeclarationError, TidegateError
+from services.runtime.settings import PROJECT
+
+DEFAULT_DATA_DIR = PROJECT / ".tidegate"
+ACCOUNT = "000000000000"
+REGION = "us-east-1"
+STATE_VERSION = 1
+Phase = Literal["starting", "running", "stopping", "stopped"]
+_MARKER = ".tidegate-stack"
+
+
+class AlreadyRunningError(TidegateError):
+    """Another supervisor owns the data directory."""
+
+
+class StackState(BaseModel):
+    """The stack as its supervisor last wrote it down."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int = STATE_VERSION
+    phase: Phase
+    stack: str
+    port: int
+    detached: bool
+    started_at: datetime
+    supervisor: ProcessRecord
+    processes: list[ProcessRecord] = []
+    failure: str | None = None
+    """Why it stopped by itself."""
+
+    @property
+    def endpoint(self) -> str:
+        """What ``AWS_ENDPOINT_URL`` must be."""
+        return f"http://{HOST}:{self.port}"
+
+
+def exports(state: StackState) -> dict[str, str]:
+    """The environment that points any AWS client, and every ``tidegate`` command, at this stack."""
+    return {
+        "AWS_ENDPOINT_URL": state.endpoint,
+        "AWS_ACCESS_KEY_ID": ACCOUNT,  # the emulator's default account, which `awslocal` uses as well
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "TIDEGATE_STACK": state.stack,
+    }
+
+
+class DataDir:
+    """A stack's data directory. Paths are absolute, so that processes started elsewhere agree on them."""
+
+    def __init__(self, path: Path = DEFAULT_DATA_DIR) -> None:
+        self.path = path.resolve()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it carries our marker."""
+        return (self.path / _MARKER).is_file()
+
+    def prepare(self) -> None:
+        """Create it and mark it as ours.
+
+        Raises:
+            BadDeclarationError: it holds something else already, or cannot be created.
+        """
+        if self.is_ours:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise BadDeclarationError(f"{self.path} holds files that are not a local stack's; choose another")
+            (self.path / _MARKER).write_text("The data of a local Tidegate stack.\n", encoding="utf-8")
+        except OSError as error:
+            raise BadDeclarationError(f"{self.path}: {error.strerror}") from error
+
+    def log(self, name: str) -> Path:
+        """Where a process logs to."""
+        return self.path / "logs" / f"{name}.log"
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Own the directory for a block; the system gives the lock back however the process ends.
+
+        Raises:
+            AlreadyRunningError: another process owns it.
+        """
+        descriptor = os.open(self.path / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise AlreadyRunningError(f"{self.path} is in use by another supervisor") from error
+            yield
+        finally:
+            os.close(descriptor)
+
+    def load(self) -> StackState | None:
+        """The state as last written; None if there is none.
+
+        Raises:
+            BadDeclarationError: the file is not one that this version reads.
+        """
+        try:
+            state = StackState.model_validate_json((self.path / "stack.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise BadDeclarationError(f"{self.path / 'stack.json'} is unreadable; remove it") from error
+        if state.version > STATE_VERSION:
+            raise BadDeclarationError(f"{self.path} was written by a newer version of Tidegate")
+        return state
+
+    def save(self, state: StackState) -> None:
+        """Replace the state file in one step: a reader sees the old one or the new one."""
+        draft = self.path / f"stack.json.{os.getpid()}"
+        draft.write_text(state.model_dump_json(indent=2), encoding="utf-8")
+        draft.replace(self.path / "stack.json")
+
+    @property
+    def recovery_pending(self) -> bool:
+        """The emulator was killed at some time and nobody has dispatched a recovery scan since."""
+        return (self.path / "recovery-pending").exists()
+
+    def request_recovery(self) -> None:
+        """Remember across restarts that tables and queues were lost."""
+        (self.path / "recovery-pending").touch()
+
+    def acknowledge_recovery(self) -> None:
+        """The recovery scan is in the planner's queue."""
+        (self.path / "recovery-pending").unlink(missing_ok=True)

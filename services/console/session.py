@@ -1,0 +1,118 @@
+"""What a command works with: the stack's resources through the standard AWS environment."""
+
+import os
+from collections.abc import AsyncIterator, Mapping, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.pipelines import Pipeline
+from contracts.segments import Destination
+from contracts.topology import TOPOLOGY
+from services.console.local.stack import running_state
+from services.console.local.state import DEFAULT_DATA_DIR, DataDir, exports
+from services.console.output import note
+from services.runtime.aws.checkpoints import DynamoCheckpoints
+from services.runtime.aws.clients import Clients
+from services.runtime.aws.ledger import DynamoLedger
+from services.runtime.aws.objects import S3Objects
+from services.runtime.aws.occurrences import DynamoOccurrences
+from services.runtime.aws.publishing import AwsPublisher
+from services.runtime.aws.watermarks import DynamoWatermarks
+from services.runtime.clock import SystemClock
+from services.runtime.declarations import load_pipelines
+from services.runtime.failures import BadDeclarationError, TidegateError
+from services.runtime.settings import Settings
+
+EXPLICIT = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+"""Any of these says where to go; without them a running embedded stack is what is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The ports a command may use."""
+
+    settings: Settings
+    pipelines: dict[str, Pipeline]
+    clients: Clients
+    objects: S3Objects
+    ledger: DynamoLedger
+    watermarks: DynamoWatermarks
+    occurrences: DynamoOccurrences
+    checkpoints: DynamoCheckpoints
+    publisher: AwsPublisher
+    clock: SystemClock
+
+    def pipeline(self, name: str) -> Pipeline:
+        """A declared pipeline.
+
+        Raises:
+            BadDeclarationError: there is none of this name.
+        """
+        if name not in self.pipelines:
+            raise BadDeclarationError(f"there is no pipeline {name!r}; there are {', '.join(sorted(self.pipelines))}")
+        return self.pipelines[name]
+
+    def source_bucket(self, pipeline: Pipeline) -> str:
+        """The bucket a pipeline reads."""
+        return pipeline.source.bucket or self.settings.resource("raw")
+
+    def destination(self, pipeline: Pipeline, key: str | None = None) -> Destination:
+        """Where a pipeline's checkpoint lies (the template as it stands, or a given key)."""
+        return Destination(
+            bucket=pipeline.target.bucket or self.settings.resource("checkpoints"), key=key or pipeline.target.key
+        )
+
+    def queue_names(self) -> list[str]:
+        """Every work queue, by its logical name."""
+        return [queue.name for queue in TOPOLOGY.queues]
+
+
+def points_somewhere(environ: Mapping[str, str]) -> bool:
+    """Whether the AWS environment says where to go."""
+    return any(environ.get(name) for name in EXPLICIT)
+
+
+def use_embedded_stack(environ: MutableMapping[str, str]) -> None:
+    """Point the AWS environment at a running embedded stack, unless it points somewhere already."""
+    if points_somewhere(environ):
+        return
+    try:
+        state = running_state(DataDir(Path(environ.get("TIDEGATE_DATA") or DEFAULT_DATA_DIR)))
+    except TidegateError:  # no embedded stack here: the AWS defaults apply, and their errors say what is missing
+        return
+    environ.update(exports(state))
+    note(f"using the embedded stack at {state.endpoint}")
+
+
+@asynccontextmanager
+async def open_session() -> AsyncIterator[Session]:
+    """Open the clients and adapters of one command.
+
+    Raises:
+        BadDeclarationError: a setting or a pipeline file is wrong.
+    """
+    use_embedded_stack(os.environ)
+    settings = Settings.read(os.environ)
+    pipelines = load_pipelines(settings.pipelines)
+    clock = SystemClock()
+    async with Clients("s3", "sqs", "sns", "dynamodb") as clients:
+        dynamodb = clients.dynamodb
+        yield Session(
+            settings=settings,
+            pipelines=pipelines,
+            clients=clients,
+            objects=S3Objects(clients.s3),
+            ledger=DynamoLedger(dynamodb, settings.resource("ledger"), clock),
+            watermarks=DynamoWatermarks(dynamodb, settings.resource("watermarks"), clock),
+            occurrences=DynamoOccurrences(dynamodb, settings.resource("occurrences")),
+            checkpoints=DynamoCheckpoints(dynamodb, settings.resource("checkpoints")),
+            publisher=AwsPublisher(clients.sqs, clients.sns, settings.stack, clock),
+            clock=clock,
+        )

@@ -1,0 +1,1 @@
+"""The merger: validated segments → checkpoints; commits, ledger and watermark."""

@@ -1,0 +1,1 @@
+"""The merger's ports over S3, Parquet and Arrow."""

@@ -1,0 +1,48 @@
+"""Arrow schemas and Parquet bytes of segments and checkpoints."""
+
+import io
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from contracts.records import COLUMNS, ColumnType
+
+COMMIT_KEY = b"tidegate-commit"
+"""Parquet metadata that makes every commit's bytes, and so its ETag, its own."""
+
+_TYPES: dict[ColumnType, pa.DataType] = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "date": pa.date32(),
+    "timestamp_us_utc": pa.timestamp("us", tz="UTC"),
+}
+
+
+def schema_of(record: str) -> pa.Schema:
+    """The Arrow schema of a record's output."""
+    return pa.schema([pa.field(name, _TYPES[kind]) for name, kind in COLUMNS[record].items()])
+
+
+def sort_stable(table: pa.Table, column: str) -> pa.Table:
+    """Rows in order of a column; rows that tie keep their order."""
+    if table.num_rows == 0:
+        return table
+    return table.take(pc.sort_indices(table, sort_keys=[(column, "ascending")]))
+
+
+def to_parquet(table: pa.Table, commit_id: str) -> bytes:
+    """One Parquet file, Snappy, stamped with the commit that writes it."""
+    sink = io.BytesIO()
+    stamped = table.replace_schema_metadata({COMMIT_KEY: commit_id.encode()})
+    pq.write_table(stamped, sink, compression="snappy")
+    return sink.getvalue()
+
+
+def greatest(table: pa.Table, column: str) -> str | None:
+    """The last value of a sorted table's ordering column, ISO 8601 where it is a time."""
+    if table.num_rows == 0:
+        return None
+    value: Any = table.column(column)[table.num_rows - 1].as_py()
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)

@@ -1,0 +1,62 @@
+"""Composition root of the merger: settings → adapters → bound use case."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from services.merger.adapters.rewrite import Rewrite
+from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
+from services.merger.config import MergerSettings
+from services.merger.ports import Ports
+from services.merger.use_case.batch import merge_batch
+from services.runtime.aws.checkpoints import DynamoCheckpoints
+from services.runtime.aws.clients import Clients
+from services.runtime.aws.leases import DynamoLeases
+from services.runtime.aws.ledger import DynamoLedger
+from services.runtime.aws.objects import S3Objects
+from services.runtime.aws.occurrences import DynamoOccurrences
+from services.runtime.aws.publishing import AwsPublisher
+from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.aws.watermarks import DynamoWatermarks
+from services.runtime.clock import SystemClock
+from services.runtime.completion import Completion
+from services.runtime.declarations import load_pipelines
+from services.runtime.deliveries import BatchHandler
+from services.runtime.telemetry import configure_logging
+
+SERVICE = "merger"
+QUEUE = "merge-segments"
+
+
+@asynccontextmanager
+async def build() -> AsyncIterator[BatchHandler]:
+    """Open everything the merger needs, for as long as the block runs."""
+    settings = MergerSettings.read(os.environ)
+    configure_logging(SERVICE, settings.log_level)
+    clock = SystemClock()
+    async with Clients("s3", "sqs", "sns", "dynamodb") as clients:
+        objects = S3Objects(clients.s3)
+        ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
+        watermarks = DynamoWatermarks(clients.dynamodb, settings.resource("watermarks"), clock)
+        publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
+        ports = Ports(
+            pipelines=load_pipelines(settings.pipelines),
+            segments=ParquetSegmentReader(objects),
+            strategy=Rewrite(objects),
+            manifests=S3Manifests(objects, settings.resource("state")),
+            objects=objects,
+            checkpoints=DynamoCheckpoints(clients.dynamodb, settings.resource("checkpoints")),
+            occurrences=DynamoOccurrences(clients.dynamodb, settings.resource("occurrences")),
+            leases=DynamoLeases(clients.dynamodb, settings.resource("leases"), clock),
+            ledger=ledger,
+            watermarks=watermarks,
+            publisher=publisher,
+            completion=Completion(ledger, watermarks, publisher),
+            telemetry=EmfTelemetry(SERVICE),
+            clock=clock,
+            owner=f"{socket.gethostname()}/{os.getpid()}",
+            lease_ttl_s=settings.lease_ttl_s,
+        )
+        yield partial(merge_batch, ports)

@@ -1,0 +1,14 @@
+"""The merger's settings; the only place that reads its environment."""
+
+from pydantic import Field, PositiveInt
+
+from services.runtime.settings import LaneSettings
+
+
+class MergerSettings(LaneSettings):
+    """Settings of the merger (variables are the aliases)."""
+
+    lanes: PositiveInt = Field(default=1, alias="TIDEGATE_MERGER_LANES")
+    lease_ttl_s: float = Field(
+        default=60.0, alias="TIDEGATE_LEASE_TTL_S", gt=0, description="seconds; longer than one merge takes"
+    )

@@ -1,0 +1,137 @@
+"""What only the merger needs from outside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from contracts.checkpoints import CommitManifest
+from contracts.pipelines import Pipeline
+from contracts.segments import Destination, SegmentDescriptor
+from services.runtime.checkpoints import Checkpoints
+from services.runtime.clock import Clock
+from services.runtime.completion import Completion
+from services.runtime.leases import Leases
+from services.runtime.ledger import Ledger
+from services.runtime.objects import ObjectInfo, ObjectStore
+from services.runtime.occurrences import Occurrences
+from services.runtime.publishing import Publisher
+from services.runtime.telemetry import Telemetry
+from services.runtime.watermarks import Watermarks
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSegment:
+    """A validated segment in memory: its rows, and the occurrence of each."""
+
+    descriptor: SegmentDescriptor
+    bucket: str
+    key: str
+    rows: "pa.Table"
+    occurrences: tuple[str, ...]
+
+
+class SegmentReader(Protocol):
+    """Reads validated segments."""
+
+    async def read(self, bucket: str, key: str) -> LoadedSegment:
+        """One segment.
+
+        Raises:
+            MalformedError: the object is not a segment.
+            MissingObjectError: it is gone.
+        """
+        ...
+
+
+class Prepared(Protocol):
+    """A new checkpoint content, ready to be put in place."""
+
+    @property
+    def total_rows(self) -> int:
+        """Rows of the whole checkpoint."""
+        ...
+
+    @property
+    def max_cursor(self) -> str | None:
+        """Greatest value of the ordering column, ISO 8601; None when there are no rows."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole checkpoint object."""
+        ...
+
+    async def put(self, metadata: Mapping[str, str]) -> ObjectInfo:
+        """Swap it in, if the object is still the one it was prepared from.
+
+        Raises:
+            ConflictError: it is not, or the outcome is unknown (read the object back to tell).
+        """
+        ...
+
+
+class MergeStrategy(Protocol):
+    """A way to add rows to one sorted Parquet object."""
+
+    @property
+    def name(self) -> str:
+        """What log lines and metrics call it."""
+        ...
+
+    async def prepare(
+        self, destination: Destination, pipeline: Pipeline, base: ObjectInfo | None, rows: "pa.Table", commit_id: str
+    ) -> Prepared:
+        """Merge rows into the content of ``base``, stable: what was there comes before new rows on ties.
+
+        Raises:
+            CorruptCheckpointError: the base cannot be read as a checkpoint of this pipeline.
+            ConflictError: the base is no longer there.
+        """
+        ...
+
+    async def prepare_restored(
+        self, destination: Destination, pipeline: Pipeline, base: ObjectInfo | None, earlier: str | None, commit_id: str
+    ) -> Prepared:
+        """The content of an earlier S3 version (None: no rows), to replace ``base``."""
+        ...
+
+
+class Manifests(Protocol):
+    """The write-ahead log of commits."""
+
+    async def write(self, manifest: CommitManifest) -> str:
+        """Keep a manifest; returns its key."""
+        ...
+
+    async def read(self, key: str) -> CommitManifest:
+        """A manifest by its key.
+
+        Raises:
+            MissingObjectError: there is none.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything the use cases work with."""
+
+    pipelines: dict[str, Pipeline]
+    segments: SegmentReader
+    strategy: MergeStrategy
+    manifests: Manifests
+    objects: ObjectStore
+    checkpoints: Checkpoints
+    occurrences: Occurrences
+    leases: Leases
+    ledger: Ledger
+    watermarks: Watermarks
+    publisher: Publisher
+    completion: Completion
+    telemetry: Telemetry
+    clock: Clock
+    owner: str
+    lease_ttl_s: float

@@ -1,0 +1,147 @@
+"""One batch of announcements and commands → merges and restores; what cannot be done now comes back alone."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from contracts.catalog import MERGER_COMMANDS
+from contracts.checkpoints import RestoreCheckpoint
+from contracts.envelope import UnreadableMessageError, open_message
+from contracts.pipelines import Pipeline
+from contracts.segments import Destination, MergeSegment
+from services.merger.ports import LoadedSegment, Ports
+from services.merger.use_case.merge import merge_segments
+from services.merger.use_case.restore import restore_checkpoint
+from services.runtime.deliveries import Delivery, Outcome
+from services.runtime.failures import (
+    BadDeclarationError,
+    CorruptCheckpointError,
+    LeaseHeldError,
+    MalformedError,
+    TemporaryError,
+    TidegateError,
+)
+from services.runtime.notifications import is_notification, read_notification
+from services.runtime.telemetry import correlated
+
+log = structlog.get_logger()
+
+BLOCKED_DELAY_S = 20.0
+"""How long segments wait before they try a damaged checkpoint again."""
+LEASE_RETRY_S = 5.0
+"""How long segments wait for another merger at most: it is mostly done long before its lease runs out, and the queue's
+receives still last longer than the lease of one that died."""
+SEGMENT_SUFFIX = ".parquet"
+
+Wanted = dict[tuple[str, str], set[str]]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Segments for one checkpoint, and the deliveries that asked for them."""
+
+    pipeline: Pipeline
+    destination: Destination
+    scope: str
+    segments: list[LoadedSegment] = field(default_factory=list)
+    deliveries: set[str] = field(default_factory=set)
+
+
+async def merge_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
+    """Merge everything a batch asks for, with one commit per checkpoint."""
+    outcome = Outcome()
+    wanted, restores = _read_requests(deliveries, outcome)
+    for delivery_id, command in restores:
+        with correlated(request_id=command.request_id, pipeline=command.pipeline):
+            try:
+                await restore_checkpoint(ports, _pipeline(ports, command.pipeline), command)
+            except TidegateError as error:
+                _fail(outcome, {delivery_id}, error)
+    for group in await _load(ports, wanted, outcome):
+        with correlated(pipeline=group.pipeline.name, checkpoint=group.destination.uri):
+            try:
+                await merge_segments(ports, group.pipeline, group.destination, group.segments)
+            except CorruptCheckpointError as error:
+                await _block(ports, group, error, outcome)
+            except TidegateError as error:
+                _fail(outcome, group.deliveries, error)
+    ports.telemetry.flush()
+    return outcome
+
+
+def _read_requests(
+    deliveries: Sequence[Delivery], outcome: Outcome
+) -> tuple[Wanted, list[tuple[str, RestoreCheckpoint]]]:
+    wanted: Wanted = {}
+    restores: list[tuple[str, RestoreCheckpoint]] = []
+    for delivery in deliveries:
+        try:
+            if is_notification(delivery.body):
+                for occurrence in read_notification(delivery.body):
+                    if occurrence.key.endswith(SEGMENT_SUFFIX):
+                        wanted.setdefault((occurrence.bucket, occurrence.key), set()).add(delivery.id)
+                continue
+            _, command = open_message(delivery.body, MERGER_COMMANDS)
+            if isinstance(command, MergeSegment):
+                wanted.setdefault((command.bucket, command.key), set()).add(delivery.id)
+            elif isinstance(command, RestoreCheckpoint):
+                restores.append((delivery.id, command))
+        except (MalformedError, UnreadableMessageError) as error:
+            log.error("unreadable delivery", error=str(error), delivery=delivery.id)
+            outcome.fail([delivery.id], str(error))
+    return wanted, restores
+
+
+async def _load(ports: Ports, wanted: Wanted, outcome: Outcome) -> list[_Group]:
+    """Read the segments; those that cannot be read fail alone."""
+    locations = sorted(wanted)
+    loaded = await asyncio.gather(*(_try_load(ports, bucket, key) for bucket, key in locations))
+    groups: dict[tuple[str, str], _Group] = {}
+    for location, segment in zip(locations, loaded, strict=True):
+        if isinstance(segment, TidegateError):
+            _fail(outcome, wanted[location], segment)
+            continue
+        about = segment.descriptor
+        try:
+            pipeline = _pipeline(ports, about.pipeline)
+        except BadDeclarationError as error:
+            _fail(outcome, wanted[location], error)
+            continue
+        group = groups.setdefault(
+            (about.destination.uri, about.scope), _Group(pipeline, about.destination, about.scope)
+        )
+        group.segments.append(segment)
+        group.deliveries |= wanted[location]
+    return list(groups.values())
+
+
+async def _try_load(ports: Ports, bucket: str, key: str) -> LoadedSegment | TidegateError:
+    try:
+        return await ports.segments.read(bucket, key)
+    except TidegateError as error:
+        return error
+
+
+def _pipeline(ports: Ports, name: str) -> Pipeline:
+    pipeline = ports.pipelines.get(name)
+    if pipeline is None:
+        raise BadDeclarationError(f"there is no pipeline {name!r} here")
+    return pipeline
+
+
+async def _block(ports: Ports, group: _Group, error: CorruptCheckpointError, outcome: Outcome) -> None:
+    """The segments wait for a restore; the runs they belong to say why nothing moves."""
+    log.error("checkpoint is damaged; its segments wait", error=str(error), segments=len(group.segments))
+    for run_id in sorted({s.descriptor.run_id for s in group.segments}):
+        await ports.ledger.block_run(run_id, str(error))
+    outcome.fail(sorted(group.deliveries), str(error), delay=BLOCKED_DELAY_S)
+
+
+def _fail(outcome: Outcome, deliveries: set[str], error: TidegateError) -> None:
+    log.warning("not merged", error=str(error), kind=type(error).__name__, deliveries=len(deliveries))
+    delay = error.delay if isinstance(error, TemporaryError) else None
+    if isinstance(error, LeaseHeldError):
+        delay = min(error.delay, LEASE_RETRY_S)
+    outcome.fail(sorted(deliveries), str(error), delay=delay)

@@ -1,0 +1,58 @@
+"""Composition root of the planner: settings → adapters → bound use case."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+from services.planner.adapters import S3Plans
+from services.planner.config import PlannerSettings
+from services.planner.ports import Ports
+from services.planner.use_case.batch import plan_batch
+from services.runtime.aws.checkpoints import DynamoCheckpoints
+from services.runtime.aws.clients import Clients
+from services.runtime.aws.ledger import DynamoLedger
+from services.runtime.aws.objects import S3Objects
+from services.runtime.aws.occurrences import DynamoOccurrences
+from services.runtime.aws.publishing import AwsPublisher
+from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.aws.watermarks import DynamoWatermarks
+from services.runtime.clock import SystemClock
+from services.runtime.completion import Completion
+from services.runtime.declarations import load_pipelines
+from services.runtime.deliveries import BatchHandler
+from services.runtime.telemetry import configure_logging
+
+SERVICE = "planner"
+QUEUE = "plan-requests"
+
+
+@asynccontextmanager
+async def build() -> AsyncIterator[BatchHandler]:
+    """Open everything the planner needs, for as long as the block runs."""
+    settings = PlannerSettings.read(os.environ)
+    configure_logging(SERVICE, settings.log_level)
+    clock = SystemClock()
+    async with Clients("s3", "sqs", "sns", "dynamodb") as clients:
+        objects = S3Objects(clients.s3)
+        ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
+        watermarks = DynamoWatermarks(clients.dynamodb, settings.resource("watermarks"), clock)
+        publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
+        ports = Ports(
+            pipelines=load_pipelines(settings.pipelines),
+            raw_bucket=settings.resource("raw"),
+            checkpoints_bucket=settings.resource("checkpoints"),
+            objects=objects,
+            plans=S3Plans(objects, settings.resource("state")),
+            occurrences=DynamoOccurrences(clients.dynamodb, settings.resource("occurrences")),
+            checkpoints=DynamoCheckpoints(clients.dynamodb, settings.resource("checkpoints")),
+            ledger=ledger,
+            watermarks=watermarks,
+            publisher=publisher,
+            completion=Completion(ledger, watermarks, publisher),
+            telemetry=EmfTelemetry(SERVICE),
+            clock=clock,
+            stranded_after=timedelta(seconds=settings.stranded_after_s),
+        )
+        yield partial(plan_batch, ports)

@@ -1,0 +1,36 @@
+"""One batch of plan requests and schedule slots → plans."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from contracts.catalog import PLANNER_COMMANDS
+from contracts.envelope import UnreadableMessageError, open_message
+from contracts.runs import PlanRun, ScheduledScan
+from services.planner.core import run_id_of_slot
+from services.planner.ports import Ports
+from services.planner.use_case.plan import plan_run
+from services.runtime.deliveries import Delivery, Outcome
+from services.runtime.failures import TemporaryError, TidegateError
+from services.runtime.telemetry import correlated
+
+log = structlog.get_logger()
+
+
+async def plan_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
+    """Plan everything a batch asks for; what cannot be done now comes back alone."""
+    outcome = Outcome()
+    for delivery in deliveries:
+        try:
+            _, command = open_message(delivery.body, PLANNER_COMMANDS)
+            if isinstance(command, ScheduledScan):
+                command = PlanRun(pipeline=command.pipeline, run_id=run_id_of_slot(command.pipeline, command.slot))
+            if isinstance(command, PlanRun):
+                with correlated(run_id=command.run_id, pipeline=command.pipeline):
+                    await plan_run(ports, command)
+        except (TidegateError, UnreadableMessageError) as error:
+            log.warning("not planned", error=str(error), kind=type(error).__name__, delivery=delivery.id)
+            delay = error.delay if isinstance(error, TemporaryError) else None
+            outcome.fail([delivery.id], str(error), delay=delay)
+    ports.telemetry.flush()
+    return outcome

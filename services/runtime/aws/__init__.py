@@ -1,0 +1,1 @@
+"""Adapters of the runtime's ports on AWS. Endpoints, region and credentials come from the standard variables."""

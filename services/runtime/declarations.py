@@ -1,0 +1,48 @@
+"""Finding and reading pipeline declarations."""
+
+import tomllib
+from pathlib import Path
+
+from contracts.pipelines import InvalidPipelineError, Pipeline
+from services.runtime.failures import BadDeclarationError
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """Read one declaration.
+
+    Raises:
+        BadDeclarationError: the file cannot be read, is not TOML or does not declare a pipeline.
+    """
+    try:
+        return Pipeline.parse(tomllib.loads(path.read_text(encoding="utf-8")), where=str(path))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadDeclarationError(f"{path}: {error}") from error
+    except InvalidPipelineError as error:
+        raise BadDeclarationError(str(error)) from error
+
+
+def load_pipelines(folder: Path) -> dict[str, Pipeline]:
+    """Every declaration of a folder, by name.
+
+    Raises:
+        BadDeclarationError: one of them is wrong, two have one name, or there is none.
+    """
+    pipelines: dict[str, Pipeline] = {}
+    for path in sorted(folder.glob("*.toml")):
+        pipeline = load_pipeline(path)
+        if pipeline.name in pipelines:
+            raise BadDeclarationError(f"{path}: the name {pipeline.name!r} is taken by another file")
+        pipelines[pipeline.name] = pipeline
+    if not pipelines:
+        raise BadDeclarationError(f"{folder}: no pipeline declarations (*.toml)")
+    return pipelines
+
+
+def pipeline_for(pipelines: dict[str, Pipeline], bucket: str, key: str, *, default_bucket: str) -> Pipeline | None:
+    """The pipeline whose source holds an object: the longest matching prefix wins."""
+    matching = [
+        p
+        for p in pipelines.values()
+        if (p.source.bucket or default_bucket) == bucket and key.startswith(p.source.prefix)
+    ]
+    return max(matching, key=lambda p: len(p.source.prefix), default=None)

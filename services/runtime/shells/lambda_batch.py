@@ -1,0 +1,95 @@
+"""The Lambda shell: an SQS event source mapping with partial batch responses.
+
+One event loop serves the whole life of the container, because the AWS clients belong to the loop that opened them.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import structlog
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from services.runtime.deliveries import BatchHandler, Delivery, Outcome
+from services.runtime.failures import MalformedError
+
+log = structlog.get_logger()
+
+
+class DeliveryFailedError(Exception):
+    """Tells Powertools that one record of the batch must come again."""
+
+
+class LambdaBatch:
+    """A callable Lambda handler over one use case.
+
+    ``build`` opens the use case; it is entered at the first invocation and stays open with the container.
+
+    Raises (on call):
+        MalformedError: the event is not an SQS batch; nothing is reported as done, so everything comes again.
+    """
+
+    def __init__(self, build: Callable[[], AbstractAsyncContextManager[BatchHandler]]) -> None:
+        self._build = build
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context: AbstractAsyncContextManager[BatchHandler] | None = None
+        self._handler: BatchHandler | None = None
+
+    def __call__(self, event: Any, context: Any) -> Mapping[str, Any]:
+        """Handle one batch and say which of its records failed."""
+        deliveries = read_batch(event)
+        outcome = self._running_loop().run_until_complete(self._handle(deliveries))
+        return respond(event, outcome, context)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        return self._loop
+
+    async def _handle(self, deliveries: list[Delivery]) -> Outcome:
+        if self._handler is None:
+            context = self._build()
+            self._handler = await context.__aenter__()
+            self._context = context  # kept open: the container is frozen and thawed, never closed
+        return await self._handler(deliveries)
+
+
+def read_batch(event: Any) -> list[Delivery]:
+    """The deliveries of an SQS event.
+
+    Raises:
+        MalformedError: it is not one, as a whole or in any of its records.
+    """
+    records = event.get("Records") if isinstance(event, dict) else None
+    if not isinstance(records, list) or not records:
+        raise MalformedError("not an SQS batch: there is no list of Records")
+    deliveries = []
+    for index, record in enumerate(records):
+        try:
+            if record["eventSource"] != "aws:sqs":
+                raise MalformedError(f"not an SQS batch: Records[{index}] comes from {record['eventSource']!r}")
+            receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+            deliveries.append(Delivery(id=_text(record["messageId"]), body=_text(record["body"]), receives=receives))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise MalformedError(f"not an SQS batch: Records[{index}] {what}") from error
+    return deliveries
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"has {value!r} where text is expected")
+    return value
+
+
+def respond(event: Any, outcome: Outcome, context: Any) -> Mapping[str, Any]:
+    """The partial batch response: exactly the failed records come again."""
+
+    def check(record: SQSRecord) -> None:
+        if record.message_id in outcome.failed:
+            raise DeliveryFailedError(outcome.reasons[record.message_id])
+
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    return process_partial_response(event=event, record_handler=check, processor=processor, context=context)

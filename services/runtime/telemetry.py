@@ -1,0 +1,51 @@
+"""Metrics and traces as a port; logs go through structlog (``configure_logging``)."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal, Protocol
+
+import structlog
+
+Unit = Literal["Count", "Milliseconds", "Bytes", "Seconds"]
+
+
+class Telemetry(Protocol):
+    """What a service reports of itself."""
+
+    def metric(self, name: str, value: float, unit: Unit = "Count", **dimensions: str) -> None:
+        """Record one value of a metric."""
+        ...
+
+    def flush(self) -> None:
+        """Hand over what was recorded since the last flush."""
+        ...
+
+    def segment(self, name: str) -> AbstractContextManager[None]:
+        """Trace a part of the work (list, get, validate, merge, write, put)."""
+        ...
+
+
+@contextmanager
+def correlated(**ids: str) -> Iterator[None]:
+    """Add ids (run_id, segment_id, message_id, …) to every log line of a block."""
+    with structlog.contextvars.bound_contextvars(**ids):
+        yield
+
+
+def configure_logging(service: str, level: str = "INFO") -> None:
+    """Write one JSON object a line to standard error, with the service's name and the correlation ids."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)

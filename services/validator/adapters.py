@@ -1,0 +1,75 @@
+"""The validator's ports over S3 and Parquet."""
+
+import asyncio
+import io
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+
+from pydantic import ValidationError
+
+from contracts.envelope import ClaimCheck
+from contracts.segments import DESCRIPTOR_KEY, OccurrenceList
+from services.runtime.failures import MalformedError
+from services.runtime.objects import ObjectStore
+from services.validator.core.segments import QuarantineEntry, SegmentFile, SegmentWork
+
+
+class S3Claims:
+    """Redeems claim checks from the object store."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    async def occurrences(self, claim: ClaimCheck) -> OccurrenceList:
+        """See the port."""
+        stored = await self._objects.get(claim.bucket, claim.key)
+        if sha256(stored.body).hexdigest() != claim.sha256:
+            raise MalformedError(f"s3://{claim.bucket}/{claim.key} is not what was checked in: its digest differs")
+        try:
+            return OccurrenceList.model_validate_json(stored.body)
+        except ValidationError as error:
+            raise MalformedError(f"s3://{claim.bucket}/{claim.key} is not a list of occurrences: {error}") from error
+
+
+class ParquetSegments:
+    """Writes segments to the validated bucket and bad records to the quarantine bucket."""
+
+    def __init__(self, objects: ObjectStore, validated_bucket: str, quarantine_bucket: str) -> None:
+        self._objects = objects
+        self._validated = validated_bucket
+        self._quarantine = quarantine_bucket
+
+    async def write(self, segment: SegmentFile) -> str:
+        """See the port."""
+        body = await asyncio.to_thread(_parquet, segment)
+        about = segment.descriptor
+        key = f"{about.pipeline}/{about.run_id}/{about.segment_id}.parquet"
+        await self._objects.put(self._validated, key, body)
+        return f"{self._validated}/{key}"
+
+    async def quarantine(self, work: SegmentWork, entries: Sequence[QuarantineEntry]) -> None:
+        """See the port."""
+        key = f"{work.pipeline.name}/{work.run_id}/{work.segment_id}.ndjson"
+        lines = [
+            json.dumps(
+                {
+                    "occurrence": entry.occurrence.model_dump(mode="json"),
+                    "id": entry.occurrence.id,
+                    "reason": entry.reason,
+                    "errors": entry.errors,
+                    "run_id": work.run_id,
+                    "segment_id": work.segment_id,
+                }
+            )
+            for entry in entries
+        ]
+        await self._objects.put(self._quarantine, key, "\n".join(lines).encode(), content_type="application/x-ndjson")
+
+
+def _parquet(segment: SegmentFile) -> bytes:
+    sink = io.BytesIO()
+    segment.rows.write_parquet(
+        sink, compression="snappy", metadata={DESCRIPTOR_KEY: segment.descriptor.model_dump_json()}
+    )
+    return sink.getvalue()

@@ -1,0 +1,47 @@
+"""Composition root of the validator: settings → adapters → bound use case."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from services.runtime.aws.bulk_reads import BulkS3Reader
+from services.runtime.aws.clients import Clients
+from services.runtime.aws.ledger import DynamoLedger
+from services.runtime.aws.objects import S3Objects
+from services.runtime.aws.publishing import AwsPublisher
+from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.clock import SystemClock
+from services.runtime.declarations import load_pipelines
+from services.runtime.deliveries import BatchHandler
+from services.runtime.telemetry import configure_logging
+from services.validator.adapters import ParquetSegments, S3Claims
+from services.validator.config import ValidatorSettings
+from services.validator.ports import Ports
+from services.validator.use_case import validate_batch
+
+SERVICE = "validator"
+QUEUE = "validate-objects"
+
+
+@asynccontextmanager
+async def build() -> AsyncIterator[BatchHandler]:
+    """Open everything the validator needs, for as long as the block runs."""
+    settings = ValidatorSettings.read(os.environ)
+    configure_logging(SERVICE, settings.log_level)
+    clock = SystemClock()
+    async with Clients("s3", "sqs", "sns", "dynamodb") as clients, BulkS3Reader(clients.s3) as reader:
+        objects = S3Objects(clients.s3)
+        ports = Ports(
+            pipelines=load_pipelines(settings.pipelines),
+            raw_bucket=settings.resource("raw"),
+            checkpoints_bucket=settings.resource("checkpoints"),
+            reader=reader,
+            claims=S3Claims(objects),
+            segments=ParquetSegments(objects, settings.resource("validated"), settings.resource("quarantine")),
+            ledger=DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock),
+            publisher=AwsPublisher(clients.sqs, clients.sns, settings.stack, clock),
+            telemetry=EmfTelemetry(SERVICE),
+            clock=clock,
+        )
+        yield partial(validate_batch, ports)

@@ -1,0 +1,56 @@
+"""What only the validator needs from outside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from contracts.envelope import ClaimCheck
+from contracts.pipelines import Pipeline
+from contracts.segments import OccurrenceList
+from services.runtime.clock import Clock
+from services.runtime.ledger import Ledger
+from services.runtime.objects import BulkReader
+from services.runtime.publishing import Publisher
+from services.runtime.telemetry import Telemetry
+from services.validator.core.segments import QuarantineEntry, SegmentFile, SegmentWork
+
+
+class Claims(Protocol):
+    """Payloads that were too large for a message."""
+
+    async def occurrences(self, claim: ClaimCheck) -> OccurrenceList:
+        """Redeem a claim check.
+
+        Raises:
+            MalformedError: the object is not what was checked in (digest).
+            MissingObjectError: it is gone.
+        """
+        ...
+
+
+class SegmentStore(Protocol):
+    """Where validated segments and quarantined records are kept. Writing the same again changes nothing."""
+
+    async def write(self, segment: SegmentFile) -> str:
+        """Write a segment as one Parquet object; returns its location, ``{bucket}/{key}``."""
+        ...
+
+    async def quarantine(self, work: SegmentWork, entries: Sequence[QuarantineEntry]) -> None:
+        """Write a segment's bad records, each with reason, Pydantic errors and source."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything the use case works with."""
+
+    pipelines: dict[str, Pipeline]
+    raw_bucket: str
+    checkpoints_bucket: str
+    reader: BulkReader
+    claims: Claims
+    segments: SegmentStore
+    ledger: Ledger
+    publisher: Publisher
+    telemetry: Telemetry
+    clock: Clock

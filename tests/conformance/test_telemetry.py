@@ -1,0 +1,140 @@
+"""What every implementation of the Telemetry port does."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.telemetry import Telemetry
+from tests.fakes.telemetry import FakeTelemetry, Point
+from tests.fakes.xray import FakeRecorder
+
+SERVICE = "merger"
+
+
+@dataclass
+class World:
+    """One implementation, what it has published so far and which segments it traced."""
+
+    telemetry: Telemetry
+    published: Callable[[], list[Point]]
+    segments: list[tuple[str, ...]]
+
+
+class TelemetryConformance:
+    """Subclasses give a ``world`` fixture."""
+
+    def test_metrics(self, world: World) -> None:
+        """Each value is published with its unit and dimensions."""
+        world.telemetry.metric("NewEventsProcessed", 3, pipeline="visit_events")
+        world.telemetry.metric("NewEventsProcessed", 4, pipeline="other")
+        world.telemetry.metric("ExecutionTime", 12.5, "Milliseconds", pipeline="visit_events")
+        world.telemetry.metric("CheckpointFileSize", 1_000, "Bytes")
+        world.telemetry.flush()
+        assert sorted(world.published(), key=repr) == sorted(
+            [
+                Point("NewEventsProcessed", 3, "Count", (("pipeline", "visit_events"),)),
+                Point("NewEventsProcessed", 4, "Count", (("pipeline", "other"),)),
+                Point("ExecutionTime", 12.5, "Milliseconds", (("pipeline", "visit_events"),)),
+                Point("CheckpointFileSize", 1_000, "Bytes"),
+            ],
+            key=repr,
+        )
+
+    def test_nothing_before_the_flush(self, world: World) -> None:
+        """A value is published by the flush after it, not before."""
+        world.telemetry.metric("EventsFailed", 1)
+        assert world.published() == []
+        world.telemetry.flush()
+        assert world.published() == [Point("EventsFailed", 1, "Count")]
+
+    def test_flush_empties(self, world: World) -> None:
+        """A second flush publishes nothing; neither does one without metrics."""
+        world.telemetry.flush()
+        world.telemetry.metric("EventsFailed", 1)
+        world.telemetry.flush()
+        world.telemetry.flush()
+        assert len(world.published()) == 1
+
+    @pytest.mark.parametrize("count", [1, 99, 100, 101, 250])
+    def test_many_values(self, world: World, count: int) -> None:
+        """However many values are recorded before a flush, each is published once."""
+        for value in range(count):
+            world.telemetry.metric("RowsIn", value)
+        world.telemetry.flush()
+        assert sorted(point.value for point in world.published()) == list(range(count))
+
+    @pytest.mark.parametrize("count", [99, 100, 101, 250])
+    def test_many_names(self, world: World, count: int) -> None:
+        """However many metrics are recorded before a flush, each is published once."""
+        for number in range(count):
+            world.telemetry.metric(f"Metric{number:03}", number)
+        world.telemetry.flush()
+        assert sorted(point.value for point in world.published()) == list(range(count))
+
+    def test_one_unit_a_name(self, world: World) -> None:
+        """One metric in two units cannot be read by anybody, so it is a defect at once."""
+        world.telemetry.metric("Size", 1, "Bytes")
+        with pytest.raises(ValueError, match="Size"):
+            world.telemetry.metric("Size", 1, "Count")
+
+    def test_segments_nest(self, world: World) -> None:
+        """A segment inside another is its child; the next one is its sibling, also after an error."""
+        with world.telemetry.segment("merge"):
+            with world.telemetry.segment("read"):
+                pass
+            with pytest.raises(ZeroDivisionError), world.telemetry.segment("write"):
+                raise ZeroDivisionError
+            with world.telemetry.segment("put"):
+                pass
+        with world.telemetry.segment("list"):
+            pass
+        assert world.segments == [("merge",), ("merge", "read"), ("merge", "write"), ("merge", "put"), ("list",)]
+
+
+class TestFakeTelemetry(TelemetryConformance):
+    """The fake."""
+
+    @pytest.fixture
+    def world(self) -> World:
+        """In memory."""
+        telemetry = FakeTelemetry()
+        return World(telemetry, lambda: telemetry.published, telemetry.segments)
+
+
+class TestEmfTelemetry(TelemetryConformance):
+    """The adapter, with a stream to read back and a recorder in the place of X-Ray's."""
+
+    @pytest.fixture
+    def world(self) -> World:
+        """One stream."""
+        stream, recorder = io.StringIO(), FakeRecorder()
+        telemetry = EmfTelemetry(SERVICE, stream=stream, recorder=recorder)
+        return World(telemetry, lambda: points(stream.getvalue()), recorder.segments)
+
+
+def points(lines: str) -> list[Point]:
+    """What CloudWatch would make of these lines, read by the published EMF specification."""
+    found: list[Point] = []
+    for line in lines.splitlines():
+        document = json.loads(line)
+        assert isinstance(document["_aws"]["Timestamp"], int)
+        for directive in document["_aws"]["CloudWatchMetrics"]:
+            assert 0 < len(directive["Namespace"]) <= 1024
+            assert len(directive["Metrics"]) <= 100
+            (names,) = directive["Dimensions"]
+            assert "service" in names
+            assert len(names) <= 30
+            dimensions = {name: document[name] for name in names}
+            assert all(isinstance(value, str) and value for value in dimensions.values())
+            assert dimensions.pop("service") == SERVICE
+            for metric in directive["Metrics"]:
+                assert set(metric) <= {"Name", "Unit", "StorageResolution"}
+                values = document[metric["Name"]]
+                values = values if isinstance(values, list) else [values]
+                assert 0 < len(values) <= 100
+                found += [Point(metric["Name"], v, metric["Unit"], tuple(sorted(dimensions.items()))) for v in values]
+    return found

@@ -1,0 +1,165 @@
+"""The worker deployment's S3, SNS and SQS on LocalStack 4.7, started from its own virtual environment."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from contracts.segments import Occurrence
+from contracts.topology import TOPOLOGY
+from services.console.local.emulator import Emulator, choose_port, last_line
+from services.console.local.environment import pointed_at
+from services.console.local.provision import TOPOLOGY_FILE, provision
+from services.runtime.aws.clients import Clients
+from services.runtime.notifications import read_notification
+from services.runtime.settings import PROJECT
+from tests.emulator_support import new_stack
+
+pytestmark = pytest.mark.localstack
+
+READY_D = PROJECT / "localstack" / "init" / "ready.d"
+START_DEADLINE_S = 60
+
+
+def localstack_python() -> Path:
+    """The interpreter of LocalStack's environment; skips the test where there is none."""
+    named = os.environ.get("TIDEGATE_LOCALSTACK_PYTHON")
+    python = Path(named) if named else PROJECT / ".venv-localstack" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("LocalStack is not installed: run `make test-localstack`, or set TIDEGATE_LOCALSTACK_PYTHON")
+    return python
+
+
+@pytest.fixture(scope="module")
+def localstack(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """LocalStack, provisioned by its own init hook, with tables in the emulator; the environment that points at it."""
+    python = localstack_python()
+    home, port, stack = tmp_path_factory.mktemp("localstack"), choose_port(), new_stack(emulator)
+    scripts = home / "etc" / "localstack" / "init" / "ready.d"
+    scripts.mkdir(parents=True)
+    shutil.copy(READY_D / "provision.py", scripts)
+    exports = {
+        "AWS_ACCESS_KEY_ID": stack.account,
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL_DYNAMODB": emulator.endpoint,
+        "TIDEGATE_STACK": stack.name,
+        "TIDEGATE_TOPOLOGY": str(TOPOLOGY_FILE),
+    }
+    log = home / "localstack.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(python), str(python.parent / "localstack-supervisor")],
+            env={
+                **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+                **exports,
+                "OVERRIDE_IN_DOCKER": "0",  # else, on a machine that is a container, the root would be /
+                "FILESYSTEM_ROOT": str(home),
+                "LOCALSTACK_VOLUME_DIR": str(home / "volume"),
+                "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+                "LOCALSTACK_HOST": f"127.0.0.1:{port}",
+                "SKIP_SSL_CERT_DOWNLOAD": "1",
+                "DISABLE_EVENTS": "1",
+            },
+            cwd=home,  # the project's folder `localstack` must not be on the import path
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        await_ready(process, port, log)
+        yield exports
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until the init hook has ended; fail with LocalStack's last words."""
+    deadline = time.monotonic() + START_DEADLINE_S
+    scripts: list[dict[str, str]] = []
+    while not scripts or scripts[0]["state"] in {"UNKNOWN", "RUNNING"}:
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"LocalStack did not become ready: {last_line(log)}")
+        time.sleep(0.2)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_localstack/init/ready", timeout=2) as answer:
+                scripts = json.load(answer)["scripts"]
+        except OSError:
+            continue  # it does not listen yet
+    assert [script["state"] for script in scripts] == ["SUCCESSFUL"], log.read_text()
+
+
+@pytest.fixture
+async def on_localstack(localstack: Mapping[str, str]) -> AsyncIterator[Clients]:
+    """Clients on LocalStack, with DynamoDB on the emulator."""
+    with pointed_at(localstack):
+        async with Clients() as clients:
+            yield clients
+
+
+async def upload_and_receive(clients: Clients, stack: str, key: str) -> list[Occurrence]:
+    """Put an object and take what arrives for it in the validator's queue within ten seconds."""
+    url = (await clients.sqs.get_queue_url(QueueName=f"{stack}-validate-objects"))["QueueUrl"]
+    await clients.s3.put_object(Bucket=f"{stack}-raw", Key=key, Body=b"{}")
+    arrived: list[Occurrence] = []
+    for _ in range(5):
+        answer = await clients.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2, MaxNumberOfMessages=10)
+        for message in answer.get("Messages", []):
+            arrived.extend(read_notification(message["Body"]))
+            await clients.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        if arrived:
+            break
+    return arrived
+
+
+async def test_the_init_hook_wires_an_upload_to_the_validator(
+    on_localstack: Clients, localstack: Mapping[str, str]
+) -> None:
+    """Object created → topic → queue, read as the validator reads it, with the version id."""
+    [occurrence] = await upload_and_receive(on_localstack, localstack["TIDEGATE_STACK"], "logs/a b.json")
+    assert occurrence.key == "logs/a b.json"
+    assert occurrence.version_id
+    for table in TOPOLOGY.tables:
+        name = f"{localstack['TIDEGATE_STACK']}-{table.name}"
+        assert (await on_localstack.dynamodb.describe_table(TableName=name))["Table"]["TableStatus"] == "ACTIVE"
+
+
+async def test_both_provisioners_agree(on_localstack: Clients, localstack: Mapping[str, str]) -> None:
+    """The hook again from outside, then the embedded stack's: neither errs, doubles or undoes anything."""
+    stack = localstack["TIDEGATE_STACK"]
+    environ = {"PATH": os.environ["PATH"], **localstack}
+    again = await asyncio.create_subprocess_exec(
+        sys.executable, str(READY_D / "provision.py"), env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await again.communicate()
+    assert again.returncode == 0
+    assert b"is provisioned" in said
+    await provision(on_localstack, stack, TOPOLOGY)
+    assert len((await on_localstack.sns.list_subscriptions())["Subscriptions"]) == len(TOPOLOGY.subscriptions)
+    assert len(await upload_and_receive(on_localstack, stack, "logs/once.json")) == 1
+
+
+async def test_the_embedded_stacks_provisioner_alone(on_localstack: Clients) -> None:
+    """It creates a whole stack on LocalStack, not only what the hook made."""
+    await provision(on_localstack, "second", TOPOLOGY)
+    assert len(await upload_and_receive(on_localstack, "second", "k.json")) == 1
+    answer = await on_localstack.sqs.get_queue_attributes(
+        QueueUrl=(await on_localstack.sqs.get_queue_url(QueueName="second-merge-segments"))["QueueUrl"],
+        AttributeNames=["All"],
+    )
+    queue = TOPOLOGY.queue("merge-segments")
+    assert int(answer["Attributes"]["VisibilityTimeout"]) == queue.visibility_timeout_s
+    assert int(json.loads(answer["Attributes"]["RedrivePolicy"])["maxReceiveCount"]) == queue.max_receives
