@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from contracts.catalog import FACTS, MERGER_COMMANDS, MESSAGES, PLANNER_COMMANDS, VALIDATOR_COMMANDS
+from contracts.catalog import FACTS, FETCHER_COMMANDS, MERGER_COMMANDS, MESSAGES, PLANNER_COMMANDS, VALIDATOR_COMMANDS
 from contracts.envelope import Payload
 from contracts.topology import TOPOLOGY, Queue, Topology
 
@@ -20,6 +20,7 @@ NOTIFICATION = "ObjectCreated"
 CONSUMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "planner": tuple(PLANNER_COMMANDS),
+        "fetcher": tuple(FETCHER_COMMANDS),
         "validator": (*VALIDATOR_COMMANDS, NOTIFICATION),
         "merger": (*MERGER_COMMANDS, NOTIFICATION),
     }
@@ -31,13 +32,23 @@ EMITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "console": {"plan-requests": ("PlanRun",), "merge-segments": ("RestoreCheckpoint",)},
         "scheduler": {"plan-requests": ("ScheduledScan",)},
         "planner": {
-            "validate-objects": ("ValidateSegment",),
+            "fetch-segments": ("FetchSegment",),
+            "validate-objects": ("ValidateSegment", "ValidateFetched"),
             "merge-segments": ("MergeSegment",),
-            "pipeline-events": ("RunCompleted", "RunFailed"),
+            "pipeline-events": ("RunCompleted", "RunFailed", "LimitReached"),
         },
+        "fetcher": {"raw-objects": (NOTIFICATION,), "pipeline-events": ("RunFailed",)},
         "uploads": {"raw-objects": (NOTIFICATION,)},
-        "validator": {"validated-segments": (NOTIFICATION,), "pipeline-events": ("RunFailed",)},
-        "merger": {"pipeline-events": ("CheckpointMerged", "CheckpointRestored", "RunCompleted", "RunFailed")},
+        "validator": {"validated-segments": (NOTIFICATION,), "pipeline-events": ("RunFailed", "SchemaDrifted")},
+        "merger": {
+            "pipeline-events": (
+                "CheckpointMerged",
+                "CheckpointRestored",
+                "RunCompleted",
+                "RunFailed",
+                "LimitReached",
+            )
+        },
     }
 )
 """Kinds that each sender emits, by channel. A notification is emitted by writing an object."""

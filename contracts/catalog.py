@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 from contracts.checkpoints import CheckpointMerged, CheckpointRestored, RestoreCheckpoint
 from contracts.envelope import Payload
-from contracts.runs import PlanRun, RunCompleted, RunFailed, ScheduledScan
+from contracts.fetching import FetchSegment, ValidateFetched
+from contracts.runs import LimitReached, PlanRun, RunCompleted, RunFailed, ScheduledScan, SchemaDrifted
 from contracts.segments import MergeSegment, ValidateSegment
 
 
@@ -14,9 +15,10 @@ def _by_kind(*models: type[Payload]) -> Mapping[str, type[Payload]]:
 
 
 PLANNER_COMMANDS = _by_kind(PlanRun, ScheduledScan)
-VALIDATOR_COMMANDS = _by_kind(ValidateSegment)
+FETCHER_COMMANDS = _by_kind(FetchSegment)
+VALIDATOR_COMMANDS = _by_kind(ValidateSegment, ValidateFetched)
 MERGER_COMMANDS = _by_kind(MergeSegment, RestoreCheckpoint)
-FACTS = _by_kind(RunCompleted, RunFailed, CheckpointMerged, CheckpointRestored)
+FACTS = _by_kind(RunCompleted, RunFailed, LimitReached, SchemaDrifted, CheckpointMerged, CheckpointRestored)
 MESSAGES: Mapping[str, type[Payload]] = MappingProxyType(
-    {**PLANNER_COMMANDS, **VALIDATOR_COMMANDS, **MERGER_COMMANDS, **FACTS}
+    {**PLANNER_COMMANDS, **FETCHER_COMMANDS, **VALIDATOR_COMMANDS, **MERGER_COMMANDS, **FACTS}
 )

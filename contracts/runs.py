@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import AwareDatetime, ConfigDict, Field, NonNegativeInt
+from pydantic import AwareDatetime, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from contracts.envelope import Contract, Payload
 from contracts.segments import Occurrence
@@ -15,6 +15,9 @@ class RunMode(StrEnum):
     SCAN = "scan"
     EVENTS = "events"
     REPLAY = "replay"
+    INITIAL = "initial"
+    INCREMENTAL = "incremental"
+    BACKFILL = "backfill"
 
 
 class RunState(StrEnum):
@@ -38,6 +41,14 @@ class ScanPayload(Contract):
     )
 
 
+class CollectPayload(Contract):
+    """The invocation payload of a collecting run; what is absent is as the pipeline declares it."""
+
+    force_initial_load: bool = False
+    max_records: PositiveInt | None = None
+    initial_lookback_days: PositiveInt | None = None
+
+
 class PlanRun(Payload):
     """Command to the planner: plan a run and dispatch its segments."""
 
@@ -45,6 +56,8 @@ class PlanRun(Payload):
     run_id: str
     mode: RunMode = RunMode.SCAN
     payload: ScanPayload = ScanPayload()
+    collect: CollectPayload = CollectPayload()
+    dry_run: bool = Field(default=False, description="make the plan and show it (plans/{run_id}/preview.json), no more")
     occurrences: list[Occurrence] = Field(default_factory=list, description="what a replay reads again")
 
     def dedup_id(self) -> str:
@@ -57,6 +70,7 @@ class ScheduledScan(Payload):
 
     pipeline: str
     slot: datetime = Field(description="the scheduled time, as the scheduler gives it")
+    collect: CollectPayload = CollectPayload()
 
     def dedup_id(self) -> str:
         """One run per pipeline and slot."""
@@ -86,6 +100,50 @@ class RunFailed(Payload):
     def dedup_id(self) -> str:
         """A run fails once."""
         return f"{self.run_id}/failed"
+
+
+class LimitReached(Payload):
+    """Fact: a run stopped at max_records; the next one goes on exactly there."""
+
+    pipeline: str
+    run_id: str
+    max_records: PositiveInt
+    frontier: str = Field(description="cursor of the last complete group of rows that was taken")
+
+    def dedup_id(self) -> str:
+        """Once per run."""
+        return f"{self.run_id}/limit"
+
+
+class SchemaDrifted(Payload):
+    """Fact: a source has columns that its pipeline does not declare; they stay in the raw objects."""
+
+    pipeline: str
+    run_id: str
+    columns: list[str]
+
+    def dedup_id(self) -> str:
+        """Once per pipeline and columns."""
+        return f"{self.pipeline}/{','.join(self.columns)}"
+
+
+class CollectBody(Contract):
+    """What a collecting run brought."""
+
+    message: str
+    records: NonNegativeInt
+    mode: RunMode
+    date_range: str
+    run_id: str
+
+
+class CollectResponse(Contract):
+    """The response of a collecting run, field for field as callers of a data-collector function know it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    status_code: int = Field(alias="statusCode")
+    body: CollectBody
 
 
 class ScanResponse(Contract):

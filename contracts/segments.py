@@ -56,7 +56,9 @@ DESCRIPTOR_KEY = "tidegate"
 """Parquet metadata key under which a validated segment describes itself (a SegmentDescriptor)."""
 
 OCCURRENCE_COLUMN = "_occurrence"
-"""Column of a validated segment that says which occurrence a row came from; it does not reach the checkpoint."""
+"""Column of a validated segment that says which occurrence a row came from; it does not reach the checkpoint.
+
+A segment of fetched rows has none: there a row is identified by its own unique key."""
 
 
 def segment_id_of(occurrences: Sequence[Occurrence]) -> str:
@@ -99,6 +101,7 @@ class SegmentCounts(Contract):
     filtered: NonNegativeInt = 0
     ignored: NonNegativeInt = 0
     duplicates: NonNegativeInt = 0
+    nulled: NonNegativeInt = Field(default=0, description="bad values that became null inside good rows")
 
 
 class SegmentDescriptor(Contract):

@@ -109,8 +109,17 @@ TOPOLOGY = Topology(
             timeout_s=300,
             batch_size=1,
             batch_window_s=0,
-            max_receives=5,
+            max_receives=20,  # waiting for the pipeline's previous run costs receives without blame
             maximum_concurrency=2,
+        ),
+        Queue(
+            name="fetch-segments",
+            consumer="fetcher",
+            timeout_s=300,
+            batch_size=1,
+            batch_window_s=0,
+            max_receives=8,  # a source that throttles us costs receives without blame
+            maximum_concurrency=4,
         ),
         Queue(
             name="validate-objects",
@@ -154,13 +163,23 @@ TOPOLOGY = Topology(
             partition_key=Attribute(name="occurrence", type="S"),
             sort_key=Attribute(name="epoch", type="N"),
         ),
+        Table(name="budgets", partition_key=Attribute(name="budget", type="S")),
+        Table(
+            name="schemas",
+            partition_key=Attribute(name="entity", type="S"),
+            sort_key=Attribute(name="column", type="S"),
+        ),
     ],
     buckets=[
         Bucket(name="raw", versioned=True, notify_topic="raw-objects"),
         Bucket(name="validated", versioned=False, notify_topic="validated-segments", expire_days=14),
         Bucket(name="quarantine", versioned=False),
         Bucket(name="checkpoints", versioned=True, noncurrent_expire_days=30),
+        Bucket(name="processed", versioned=True, noncurrent_expire_days=30),
         Bucket(name="state", versioned=False),
     ],
-    schedules=[Schedule(name="visit-events-sweep", pipeline="visit_events", expression="rate(1 hour)")],
+    schedules=[
+        Schedule(name="visit-events-sweep", pipeline="visit_events", expression="rate(1 hour)"),
+        Schedule(name="nyc-311-daily", pipeline="nyc_311", expression="cron(0 6 * * ? *)"),
+    ],
 )

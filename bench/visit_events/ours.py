@@ -37,6 +37,7 @@ from services.runtime.clock import SystemClock
 from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipeline
 from services.runtime.deliveries import Delivery, Outcome
+from services.runtime.mirrors import StateMirrors
 from services.runtime.settings import PROJECT, Settings
 from services.runtime.telemetry import Unit, configure_logging
 from services.validator.adapters import ParquetSegments, S3Claims
@@ -89,12 +90,13 @@ class Bench:
         self.checkpoints = DynamoCheckpoints(db, settings.resource("checkpoints"))
         occurrences = DynamoOccurrences(db, settings.resource("occurrences"))
         watermarks = DynamoWatermarks(db, settings.resource("watermarks"), clock)
-        completion = Completion(self.ledger, watermarks, handover)
+        completion = Completion(self.ledger, watermarks, handover, StateMirrors(objects, clock))
         self.handover = handover
         self.planner = PlannerPorts(
             pipelines=pipelines,
             raw_bucket=bucket,
             checkpoints_bucket=bucket,
+            processed_bucket=bucket,
             objects=objects,
             plans=S3Plans(objects, "state"),
             occurrences=occurrences,
@@ -110,6 +112,7 @@ class Bench:
             pipelines=pipelines,
             raw_bucket=bucket,
             checkpoints_bucket=bucket,
+            processed_bucket=bucket,
             reader=reader,
             claims=S3Claims(objects),
             segments=ParquetSegments(objects, "validated", "quarantine"),

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.pipelines import Pipeline
+from contracts.pipelines import PartitionTarget, Pipeline
 from contracts.segments import Destination
 from contracts.topology import TOPOLOGY
 from services.console.local.stack import running_state
@@ -65,9 +65,9 @@ class Session:
 
     def destination(self, pipeline: Pipeline, key: str | None = None) -> Destination:
         """Where a pipeline's checkpoint lies (the template as it stands, or a given key)."""
-        return Destination(
-            bucket=pipeline.target.bucket or self.settings.resource("checkpoints"), key=key or pipeline.target.key
-        )
+        own = "processed" if isinstance(pipeline.target, PartitionTarget) else "checkpoints"
+        bucket = pipeline.target.bucket or self.settings.resource(own)
+        return Destination(bucket=bucket, key=key or pipeline.target.key)
 
     def queue_names(self) -> list[str]:
         """Every work queue, by its logical name."""

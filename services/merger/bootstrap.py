@@ -24,6 +24,7 @@ from services.runtime.clock import SystemClock
 from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
+from services.runtime.mirrors import StateMirrors
 from services.runtime.telemetry import configure_logging
 
 SERVICE = "merger"
@@ -53,7 +54,7 @@ async def build() -> AsyncIterator[BatchHandler]:
             ledger=ledger,
             watermarks=watermarks,
             publisher=publisher,
-            completion=Completion(ledger, watermarks, publisher),
+            completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, clock)),
             telemetry=EmfTelemetry(SERVICE),
             clock=clock,
             owner=f"{socket.gethostname()}/{os.getpid()}",

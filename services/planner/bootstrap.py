@@ -22,6 +22,7 @@ from services.runtime.clock import SystemClock
 from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
+from services.runtime.mirrors import StateMirrors
 from services.runtime.telemetry import configure_logging
 
 SERVICE = "planner"
@@ -43,6 +44,7 @@ async def build() -> AsyncIterator[BatchHandler]:
             pipelines=load_pipelines(settings.pipelines),
             raw_bucket=settings.resource("raw"),
             checkpoints_bucket=settings.resource("checkpoints"),
+            processed_bucket=settings.resource("processed"),
             objects=objects,
             plans=S3Plans(objects, settings.resource("state")),
             occurrences=DynamoOccurrences(clients.dynamodb, settings.resource("occurrences")),
@@ -50,7 +52,7 @@ async def build() -> AsyncIterator[BatchHandler]:
             ledger=ledger,
             watermarks=watermarks,
             publisher=publisher,
-            completion=Completion(ledger, watermarks, publisher),
+            completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, clock)),
             telemetry=EmfTelemetry(SERVICE),
             clock=clock,
             stranded_after=timedelta(seconds=settings.stranded_after_s),

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from contracts.envelope import ClaimCheck
-from contracts.pipelines import Pipeline
+from contracts.pipelines import PartitionTarget, Pipeline
 from contracts.segments import Occurrence
 from services.planner.core import Plan
 from services.runtime.checkpoints import Checkpoints
@@ -43,6 +43,7 @@ class Ports:
     pipelines: dict[str, Pipeline]
     raw_bucket: str
     checkpoints_bucket: str
+    processed_bucket: str
     objects: ObjectStore
     plans: Plans
     occurrences: Occurrences
@@ -55,3 +56,8 @@ class Ports:
     clock: Clock
     stranded_after: timedelta = timedelta(minutes=5)
     """A validated segment this old without a merge is announced again; merging it twice is harmless."""
+
+    def target_bucket(self, pipeline: Pipeline) -> str:
+        """The bucket of a pipeline's output."""
+        own = self.processed_bucket if isinstance(pipeline.target, PartitionTarget) else self.checkpoints_bucket
+        return pipeline.target.bucket or own

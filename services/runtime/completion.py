@@ -1,6 +1,6 @@
 """Ending a run: when every segment is settled, prove the balance, move the watermark, announce it.
 
-Order of effects: ledger → watermark → announcement, as everywhere. Each step may be repeated, so whoever settles a
+Order of effects: ledger → mirror → watermark → announcement. Each step may be repeated, so whoever settles a
 segment, and whoever is handed one that was settled before, may call this.
 """
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from contracts.runs import RunCompleted, RunFailed, RunState
+from contracts.runs import LimitReached, RunCompleted, RunFailed, RunState
 from services.runtime.conservation import Conservation, conserve
 from services.runtime.failures import ConflictError
-from services.runtime.ledger import Ledger, Run
+from services.runtime.ledger import Collection, Ledger, Run
+from services.runtime.mirrors import StateMirrors
 from services.runtime.publishing import Publisher
 from services.runtime.watermarks import Watermarks
 
@@ -25,6 +26,7 @@ class Completion:
     ledger: Ledger
     watermarks: Watermarks
     publisher: Publisher
+    mirrors: StateMirrors
 
     async def complete(self, run_id: str, watermark: str) -> RunState | None:
         """End the run if all its planned segments are merged; None while something is still under way.
@@ -56,12 +58,40 @@ class Completion:
 
     async def _succeed(self, run: Run, table: Conservation, watermark: str) -> None:
         ended = await self.ledger.finish_run(run.run_id, RunState.SUCCEEDED)
+        covered = run.collection
+        if covered is not None and covered.mirror is not None:
+            await self._show(covered.mirror, watermark, run, is_first=ended)
         if run.frontier is not None:
             await self._advance(watermark, run, run.frontier)
+        if covered is not None and covered.resume is not None:
+            await self._keep_place(covered.resume, run, covered)
         if ended:
             log.info("run succeeded", run_id=run.run_id, records=table.records)
+        if covered is not None and covered.limit is not None:
+            limit = LimitReached(
+                pipeline=run.pipeline, run_id=run.run_id, max_records=covered.limit, frontier=covered.end
+            )
+            await self.publisher.announce(limit, run_id=run.run_id)
         fact = RunCompleted(pipeline=run.pipeline, run_id=run.run_id, state=RunState.SUCCEEDED, records=table.records)
         await self.publisher.announce(fact, run_id=run.run_id)
+
+    async def _show(self, mirror: str, watermark: str, run: Run, *, is_first: bool) -> None:
+        """Write the mirror of a watermark that is about to move, or that this run leaves where it stands.
+
+        A repetition after the watermark has moved writes nothing: somebody may have deleted the mirror since.
+        """
+        standing = await self.watermarks.read(watermark)
+        version, reached = (0, None) if standing is None else (standing.version, standing.cursor)
+        if is_first or (run.frontier is not None and version == run.watermark_version):
+            await self.mirrors.write(mirror, max(filter(None, (reached, run.frontier)), default=None))
+
+    async def _keep_place(self, name: str, run: Run, covered: Collection) -> None:
+        """Let the next forced load go on where this one's limit stopped it, or start over if nothing did."""
+        cursor = None if covered.limit is None else covered.end
+        try:
+            await self.watermarks.reset(name, cursor, expected_version=covered.resume_version, run_id=run.run_id)
+        except ConflictError as error:
+            log.info("resume point stays", run_id=run.run_id, reason=str(error))
 
     async def _advance(self, name: str, run: Run, frontier: str) -> None:
         """Move the watermark from where it stood when the run was planned.
@@ -69,7 +99,14 @@ class Completion:
         If it stands elsewhere by now, this call was made before, another run proved something, or a restore took back
         what this run had found settled. Which of them makes no difference: the next scan proves the rest.
         """
+        covered = run.collection
         try:
-            await self.watermarks.advance(name, frontier, expected_version=run.watermark_version, run_id=run.run_id)
+            await self.watermarks.advance(
+                name,
+                frontier,
+                expected_version=run.watermark_version,
+                run_id=run.run_id,
+                complete_until=None if covered is None else covered.complete_until,
+            )
         except ConflictError as error:
             log.info("watermark stays", run_id=run.run_id, frontier=frontier, reason=str(error))

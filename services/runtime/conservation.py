@@ -73,7 +73,14 @@ def conserve(run: Run, segments: Sequence[SegmentEntry]) -> Conservation:
     )
     hops = [validate, merge]
     problems = []
-    if run.mode is not RunMode.EVENTS:
+    # While a segment is judged that is cut by destination, its parts are entered and it still counts whole.
+    judging = any(s.step in {Step.PLANNED, Step.FETCHED} for s in segments)
+    if run.collection is not None or any(s.fetched is not None for s in segments):
+        fetched = sum(s.fetched or 0 for s in segments)
+        hops.insert(0, Hop(name="fetch", received=fetched, passed_on=fetched))
+        if not judging and fetched != validate.received:
+            problems.append(f"fetch passed on {fetched} but validate received {validate.received}")
+    elif run.mode is not RunMode.EVENTS:
         plan = Hop(
             name="plan",
             received=run.scan.listed,
@@ -82,8 +89,6 @@ def conserve(run: Run, segments: Sequence[SegmentEntry]) -> Conservation:
             duplicates=run.scan.settled,
         )
         hops.insert(0, plan)
-        # While a segment is judged that is cut by destination, its parts are entered and it still counts whole.
-        judging = any(s.step is Step.PLANNED for s in segments)
         if run.planned is not None and not judging and plan.passed_on != validate.received:
             problems.append(f"plan passed on {plan.passed_on} but validate received {validate.received}")
     problems += [f"{hop.name}: {hop.missing} of {hop.received} unaccounted for" for hop in hops if hop.missing]

@@ -29,6 +29,26 @@ class ScanCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Collection:
+    """What a collecting run covers of its source, by cursor, and what its success will move."""
+
+    start: str
+    """Where it starts to read."""
+    end: str
+    """The last complete group of rows it reads, or ``start`` if there is nothing."""
+    complete_until: str | None = None
+    """Up to here nothing can be published any more once this run has succeeded."""
+    limit: int | None = None
+    """``max_records``, if the run stopped there."""
+    expected_rows: int = 0
+    mirror: str | None = None
+    """``{bucket}/{key}`` of the state mirror."""
+    resume: str | None = None
+    """Name of the watermark that a forced load goes on from when its limit stopped it."""
+    resume_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run. ``planned`` is the number of segments it consists of, None until that is known."""
 
@@ -47,6 +67,8 @@ class Run:
     """What the watermark may say once every segment of this run is settled."""
     watermark_version: int = 0
     """Version of the watermark before the source was listed; the run may move it from there only."""
+    collection: Collection | None = None
+    """Of collecting runs only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +79,7 @@ class SegmentEntry:
     segment_id: str
     step: Step
     planned: int = 0
-    """Occurrences the planner put into it; 0 for segments that events formed."""
+    """Occurrences the planner put into it; 0 for segments that events formed, and for ranges still to be fetched."""
     counts: SegmentCounts = field(default_factory=SegmentCounts)
     settlement: Settlement | None = None
     location: str | None = None
@@ -65,6 +87,10 @@ class SegmentEntry:
     version: int | None = None
     """The checkpoint version that holds its rows."""
     updated_at: str = ""
+    fetched: int | None = None
+    """Rows in its raw object; None where nothing is fetched."""
+    raw_location: str | None = None
+    """``{bucket}/{key}`` of the raw object."""
 
 
 class Ledger(Protocol):
@@ -79,9 +105,20 @@ class Ledger(Protocol):
         ...
 
     async def start_run(
-        self, run_id: str, *, planned: int, scan: ScanCounts, frontier: str | None, watermark_version: int = 0
+        self,
+        run_id: str,
+        *,
+        planned: int,
+        scan: ScanCounts,
+        frontier: str | None,
+        watermark_version: int = 0,
+        collection: Collection | None = None,
     ) -> None:
         """Record that a plan is complete and dispatched: PLANNING → RUNNING."""
+        ...
+
+    async def segment_fetched(self, run_id: str, segment_id: str, rows: int, location: str) -> None:
+        """PLANNED → FETCHED, with the rows of the raw object. A segment that is further keeps its step."""
         ...
 
     async def segment_validated(self, run_id: str, segment_id: str, counts: SegmentCounts, location: str) -> None:

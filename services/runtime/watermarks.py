@@ -13,6 +13,8 @@ class Watermark:
     version: int
     run_id: str
     updated_at: str
+    complete_until: str | None = None
+    """Up to here nothing can be published any more; where the next run starts to read. None: up to the cursor."""
 
 
 class Watermarks(Protocol):
@@ -22,7 +24,9 @@ class Watermarks(Protocol):
         """The watermark as last written (consistent read), or None if it was never written."""
         ...
 
-    async def advance(self, name: str, cursor: str, *, expected_version: int, run_id: str) -> Watermark:
+    async def advance(
+        self, name: str, cursor: str, *, expected_version: int, run_id: str, complete_until: str | None = None
+    ) -> Watermark:
         """Move forward to ``cursor``. A first write expects version 0. An equal cursor is allowed.
 
         A write whose answer was lost is recognised by its stamp and counts as done.

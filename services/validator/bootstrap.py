@@ -36,6 +36,7 @@ async def build() -> AsyncIterator[BatchHandler]:
             pipelines=load_pipelines(settings.pipelines),
             raw_bucket=settings.resource("raw"),
             checkpoints_bucket=settings.resource("checkpoints"),
+            processed_bucket=settings.resource("processed"),
             reader=reader,
             claims=S3Claims(objects),
             segments=ParquetSegments(objects, settings.resource("validated"), settings.resource("quarantine")),

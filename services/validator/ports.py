@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from contracts.envelope import ClaimCheck
-from contracts.pipelines import Pipeline
+from contracts.pipelines import PartitionTarget, Pipeline
 from contracts.segments import OccurrenceList
 from services.runtime.clock import Clock
 from services.runtime.ledger import Ledger
@@ -47,6 +47,7 @@ class Ports:
     pipelines: dict[str, Pipeline]
     raw_bucket: str
     checkpoints_bucket: str
+    processed_bucket: str
     reader: BulkReader
     claims: Claims
     segments: SegmentStore
@@ -54,3 +55,8 @@ class Ports:
     publisher: Publisher
     telemetry: Telemetry
     clock: Clock
+
+    def target_bucket(self, pipeline: Pipeline) -> str:
+        """The bucket of a pipeline's output."""
+        own = self.processed_bucket if isinstance(pipeline.target, PartitionTarget) else self.checkpoints_bucket
+        return pipeline.target.bucket or own

@@ -111,7 +111,7 @@ async def _planned(ports: Ports, delivery: Delivery) -> SegmentWork:
 async def _validate(ports: Ports, work: SegmentWork) -> None:
     started = ports.clock.monotonic()
     read, judged = await _read_and_judge(ports, work)
-    files, quarantined = decide(work, read, judged, default_bucket=ports.checkpoints_bucket)
+    files, quarantined = decide(work, read, judged, default_bucket=ports.target_bucket(work.pipeline))
     if not work.planned:
         await ports.ledger.open_run(
             Run(
@@ -153,7 +153,7 @@ async def _read_and_judge(ports: Ports, work: SegmentWork) -> tuple[Read, Judged
             found.append((occurrence, body))
     documents = [body for _, body in found]
     with ports.telemetry.segment("validate"):
-        judged = await asyncio.to_thread(judge, documents, work.pipeline.record)
+        judged = await asyncio.to_thread(judge, documents, work.pipeline.record or "")
     return Read(tuple(o for o, _ in found), ignored, tuple(lost)), judged
 
 

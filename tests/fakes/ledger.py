@@ -8,7 +8,7 @@ from contracts.runs import RunState
 from contracts.segments import SegmentCounts, Settlement
 from services.runtime.clock import Clock
 from services.runtime.failures import MissingObjectError
-from services.runtime.ledger import Run, ScanCounts, SegmentEntry, Step
+from services.runtime.ledger import Collection, Run, ScanCounts, SegmentEntry, Step
 from tests.fakes.clock import ManualClock
 from tests.fakes.effects import Effects
 
@@ -66,7 +66,14 @@ class FakeLedger:
             await enter(segment_id, planned)
 
     async def start_run(
-        self, run_id: str, *, planned: int, scan: ScanCounts, frontier: str | None, watermark_version: int = 0
+        self,
+        run_id: str,
+        *,
+        planned: int,
+        scan: ScanCounts,
+        frontier: str | None,
+        watermark_version: int = 0,
+        collection: Collection | None = None,
     ) -> None:
         """See ``Ledger``."""
 
@@ -80,9 +87,24 @@ class FakeLedger:
                     scan=scan,
                     frontier=run.frontier if frontier is None else frontier,
                     watermark_version=watermark_version,
+                    collection=collection,
                 )
 
         await self.effects.perform(f"start run {run_id}", start)
+
+    async def segment_fetched(self, run_id: str, segment_id: str, rows: int, location: str) -> None:
+        """See ``Ledger``."""
+
+        def enter() -> None:
+            key = (run_id, segment_id)
+            entry = self.table.segments.get(key) or SegmentEntry(run_id, segment_id, Step.PLANNED)
+            if entry.fetched is None:
+                entry = replace(entry, fetched=rows, raw_location=location)
+            if entry.step is Step.PLANNED:
+                entry = replace(entry, step=Step.FETCHED, updated_at=self._now())
+            self.table.segments[key] = entry
+
+        await self.effects.perform(f"fetched segment {run_id}/{segment_id}", enter)
 
     async def segment_validated(self, run_id: str, segment_id: str, counts: SegmentCounts, location: str) -> None:
         """See ``Ledger``."""

@@ -23,20 +23,29 @@ class FakeWatermarks:
         """See the port."""
         return await self._call(lambda: self.records.get(name))
 
-    async def advance(self, name: str, cursor: str, *, expected_version: int, run_id: str) -> Watermark:
+    async def advance(
+        self, name: str, cursor: str, *, expected_version: int, run_id: str, complete_until: str | None = None
+    ) -> Watermark:
         """See the port."""
-        return await self._swap(name, cursor, expected_version, run_id, backwards=False)
+        wanted = self._wanted(name, cursor, expected_version, run_id, complete_until)
+        return await self._swap(wanted, expected_version, backwards=False)
 
     async def reset(self, name: str, cursor: str | None, *, expected_version: int, run_id: str) -> Watermark:
         """See the port."""
-        return await self._swap(name, cursor, expected_version, run_id, backwards=True)
+        wanted = self._wanted(name, cursor, expected_version, run_id, None)
+        return await self._swap(wanted, expected_version, backwards=True)
 
     async def list(self) -> list[Watermark]:
         """See the port."""
         return await self._call(lambda: [self.records[name] for name in sorted(self.records)])
 
-    async def _swap(self, name: str, cursor: str | None, expected: int, run_id: str, *, backwards: bool) -> Watermark:
-        wanted = Watermark(name, cursor, expected + 1, run_id, self._clock.now().isoformat())
+    def _wanted(
+        self, name: str, cursor: str | None, expected: int, run_id: str, complete_until: str | None
+    ) -> Watermark:
+        return Watermark(name, cursor, expected + 1, run_id, self._clock.now().isoformat(), complete_until)
+
+    async def _swap(self, wanted: Watermark, expected: int, *, backwards: bool) -> Watermark:
+        name, cursor = wanted.name, wanted.cursor
 
         def swap() -> Watermark:
             old = self.records.get(name)

@@ -27,6 +27,7 @@ from services.runtime.conservation import conserve
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import Delivery
 from services.runtime.ledger import Run
+from services.runtime.mirrors import StateMirrors
 from services.runtime.objects import ObjectInfo
 from services.runtime.responses import respond
 from services.runtime.settings import PROJECT
@@ -47,7 +48,8 @@ from tests.fakes.watermarks import FakeWatermarks
 PIPELINES = load_pipelines(PROJECT / "pipelines")
 PIPELINE = PIPELINES["visit_events"]
 RAW, VALIDATED, QUARANTINE, CHECKPOINTS, STATE = "raw", "validated", "quarantine", "checkpoints", "state"
-BUCKETS = {RAW: True, VALIDATED: False, QUARANTINE: False, CHECKPOINTS: True, STATE: False}
+PROCESSED = "processed"
+BUCKETS = {RAW: True, VALIDATED: False, QUARANTINE: False, CHECKPOINTS: True, PROCESSED: True, STATE: False}
 
 
 class World:
@@ -63,11 +65,12 @@ class World:
         self._announced = 0
         self._scans = 0
         occurrences, watermarks = FakeOccurrences(), FakeWatermarks(self.clock)
-        completion = Completion(self.ledger, watermarks, self.publisher)
+        completion = Completion(self.ledger, watermarks, self.publisher, StateMirrors(self.objects, self.clock))
         self.planner = PlannerPorts(
             pipelines=PIPELINES,
             raw_bucket=RAW,
             checkpoints_bucket=CHECKPOINTS,
+            processed_bucket=PROCESSED,
             objects=self.objects,
             plans=S3Plans(self.objects, STATE),
             occurrences=occurrences,
@@ -83,6 +86,7 @@ class World:
             pipelines=PIPELINES,
             raw_bucket=RAW,
             checkpoints_bucket=CHECKPOINTS,
+            processed_bucket=PROCESSED,
             reader=FakeBulkReader(self.objects),
             claims=S3Claims(self.objects),
             segments=ParquetSegments(self.objects, VALIDATED, QUARANTINE),

@@ -10,7 +10,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.records import VisitEvent
+from contracts.records import COLUMNS, VisitEvent
 from services.console.commands.query import ask
 from services.validator.core.columns import schema_of
 from tests.property.event_log_data import ACTIONS, events, few_visits, meeting_events
@@ -26,7 +26,8 @@ def answer(rows: list[VisitEvent], sql: str, **parameters: str) -> list[dict[str
     with TemporaryDirectory() as folder:
         file = Path(folder) / "events.parquet"
         ordered = sorted(rows, key=lambda event: event.timestamp)
-        pl.DataFrame([event.model_dump() for event in ordered], schema=schema_of("visit_event")).write_parquet(file)
+        schema = schema_of(COLUMNS["visit_event"])
+        pl.DataFrame([event.model_dump() for event in ordered], schema=schema).write_parquet(file)
         return ask([file], "events", sql.replace("{table}", "events"), parameters)
 
 

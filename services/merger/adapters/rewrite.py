@@ -76,7 +76,7 @@ class Rewrite:
         before = b""
         if earlier is not None:
             before = (await self._objects.get(destination.bucket, destination.key, version_id=earlier)).body
-        none = schema_of(pipeline.record).empty_table()
+        none = schema_of(pipeline.output_columns).empty_table()
         body, merged = await asyncio.to_thread(_merge, before, none, pipeline, destination.uri, commit_id)
         return PreparedRewrite(
             self._objects, destination, base, body, merged.num_rows, greatest(merged, pipeline.target.order_by)
@@ -93,7 +93,7 @@ class Rewrite:
 
 
 def _merge(before: bytes, rows: pa.Table, pipeline: Pipeline, uri: str, commit_id: str) -> tuple[bytes, pa.Table]:
-    schema = schema_of(pipeline.record)
+    schema = schema_of(pipeline.output_columns)
     old = read_checkpoint(before, schema, uri) if before else schema.empty_table()
     merged = sort_stable(pa.concat_tables([old, rows.select(schema.names).cast(schema)]), pipeline.target.order_by)
     return to_parquet(merged, commit_id), merged

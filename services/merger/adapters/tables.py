@@ -1,13 +1,14 @@
 """Arrow schemas and Parquet bytes of segments and checkpoints."""
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from contracts.records import COLUMNS, ColumnType
+from contracts.records import ColumnType
 
 COMMIT_KEY = b"tidegate-commit"
 """Parquet metadata that makes every commit's bytes, and so its ETag, its own."""
@@ -15,14 +16,19 @@ COMMIT_KEY = b"tidegate-commit"
 _TYPES: dict[ColumnType, pa.DataType] = {
     "string": pa.string(),
     "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "boolean": pa.bool_(),
     "date": pa.date32(),
+    "timestamp_us": pa.timestamp("us"),
     "timestamp_us_utc": pa.timestamp("us", tz="UTC"),
+    "point": pa.struct([("latitude", pa.float64()), ("longitude", pa.float64())]),
 }
 
 
-def schema_of(record: str) -> pa.Schema:
-    """The Arrow schema of a record's output."""
-    return pa.schema([pa.field(name, _TYPES[kind]) for name, kind in COLUMNS[record].items()])
+def schema_of(columns: Mapping[str, ColumnType]) -> pa.Schema:
+    """The Arrow schema of an output with these columns."""
+    return pa.schema([pa.field(name, _TYPES[kind]) for name, kind in columns.items()])
 
 
 def sort_stable(table: pa.Table, column: str) -> pa.Table:

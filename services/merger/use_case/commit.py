@@ -4,9 +4,9 @@ A commit *is* the compare-and-swap on the object. Around it:
 
     manifest (write-ahead) → intent (fence) → lease still trusted? → swap → settle
 
-``settle`` writes what follows from a commit that did happen: marks → ledger → announcement → head. Every part is
-idempotent and derives from the manifest alone, so whoever finds a commit that is not settled yet settles it first
-(``reconcile``); nobody needs to know how its author died.
+``settle`` writes what follows from a commit that did happen: marks → ledger → announcement → head → end of runs.
+Every part is idempotent and derives from the manifest alone, so whoever finds a commit that is not settled yet
+settles it first (``reconcile``); nobody needs to know how its author died.
 """
 
 from dataclasses import dataclass
@@ -162,7 +162,11 @@ async def settle(
     etag: str,
     object_version: str | None,
 ) -> None:
-    """Record a commit that did happen. The head comes last: at version N, everything up to N is recorded."""
+    """Record a commit that did happen.
+
+    The head comes after all that is recorded: at version N, everything up to N is. Runs end after the head, so that
+    who sees a run succeed finds its rows in the head; if we die in between, the redelivered segment ends the run.
+    """
     name = checkpoint_name(manifest.destination)
     await ports.checkpoints.register(manifest.scope, name)
     await ports.occurrences.mark_rows(
@@ -176,8 +180,6 @@ async def settle(
             location=f"{segment.bucket}/{segment.key}",
             version=manifest.version,
         )
-    for run_id in sorted({segment.run_id for segment in manifest.segments}):
-        await ports.completion.complete(run_id, pipeline.watermark)
     if manifest.kind == "merge":
         fact = CheckpointMerged(
             pipeline=pipeline.name,
@@ -204,6 +206,8 @@ async def settle(
         ),
         manifest.undone,
     )
+    for run_id in sorted({segment.run_id for segment in manifest.segments}):
+        await ports.completion.complete(run_id, pipeline.watermark)
 
 
 async def standing_despite_damage(ports: Ports, pipeline: Pipeline, destination: Destination) -> Current:

@@ -36,14 +36,14 @@ async def plan_run(ports: Ports, request: PlanRun) -> None:
     pipeline = ports.pipelines.get(request.pipeline)
     if pipeline is None:
         raise BadDeclarationError(f"there is no pipeline {request.pipeline!r}; there are {sorted(ports.pipelines)}")
-    destination = destination_of(pipeline, request.payload, ports.checkpoints_bucket)
+    destination = destination_of(pipeline, request.payload, ports.target_bucket(pipeline))
     run = Run(
         run_id=request.run_id,
         pipeline=pipeline.name,
         mode=request.mode,
         state=RunState.PLANNING,
         started_at=ports.clock.now().isoformat(),
-        destination=(f"s3://{pipeline.target.bucket or ports.checkpoints_bucket}/{pipeline.target.key}")
+        destination=(f"s3://{ports.target_bucket(pipeline)}/{pipeline.target.key}")
         if destination is None
         else destination.uri,
     )
@@ -70,7 +70,7 @@ async def plan_run(ports: Ports, request: PlanRun) -> None:
 
 async def _make(ports: Ports, pipeline: Pipeline, request: PlanRun, run: Run) -> Plan:
     started = ports.clock.now()
-    destination = destination_of(pipeline, request.payload, ports.checkpoints_bucket)
+    destination = destination_of(pipeline, request.payload, ports.target_bucket(pipeline))
     scope = scope_of(pipeline.name, destination)
     replay = request.mode is RunMode.REPLAY
     # Before anything is listed: what moves the watermark after this point may have changed what counts as settled.

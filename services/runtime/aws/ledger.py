@@ -33,7 +33,7 @@ from services.runtime.aws.ledger_items import (
 )
 from services.runtime.clock import Clock
 from services.runtime.failures import ConflictError, MissingObjectError
-from services.runtime.ledger import Run, ScanCounts, SegmentEntry, Step
+from services.runtime.ledger import Collection, Run, ScanCounts, SegmentEntry, Step
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -92,7 +92,14 @@ class DynamoLedger:
         await tables.each(segments, enter, limit=PLANS_IN_FLIGHT)
 
     async def start_run(
-        self, run_id: str, *, planned: int, scan: ScanCounts, frontier: str | None, watermark_version: int = 0
+        self,
+        run_id: str,
+        *,
+        planned: int,
+        scan: ScanCounts,
+        frontier: str | None,
+        watermark_version: int = 0,
+        collection: Collection | None = None,
     ) -> None:
         """PLANNING → RUNNING with what the plan found. A run that has started or ended already is left alone."""
         try:
@@ -104,12 +111,29 @@ class DynamoLedger:
                     "scan": asdict(scan),
                     "frontier": frontier,
                     "watermark_version": watermark_version,
+                    "collection": None if collection is None else asdict(collection),
                 },
                 condition="#state = :planning",
                 values={"planning": RunState.PLANNING},
             )
         except ConflictError:
             await self._require(run_id)
+
+    async def segment_fetched(self, run_id: str, segment_id: str, rows: int, location: str) -> None:
+        """PLANNED → FETCHED, with the rows of the raw object. A segment that is further keeps its step."""
+        raw, key = {"fetched": rows, "raw_location": location}, key_of_segment(run_id, segment_id)
+        try:
+            await self._update(
+                key,
+                sets=raw | {"step": Step.FETCHED, "updated_at": self._now()},
+                condition="attribute_not_exists(#step) OR #step = :planned",
+                values={"planned": Step.PLANNED},
+            )
+        except ConflictError:
+            try:
+                await self._update(key, sets=raw, condition="attribute_not_exists(#fetched)")
+            except ConflictError:
+                return  # entered before, with the same rows: they come from the same object
 
     async def segment_validated(self, run_id: str, segment_id: str, counts: SegmentCounts, location: str) -> None:
         """PLANNED (or nothing) → VALIDATED.

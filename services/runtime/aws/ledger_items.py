@@ -3,7 +3,7 @@
 from contracts.runs import RunMode, RunState
 from contracts.segments import SegmentCounts, Settlement
 from services.runtime.aws.items import Item
-from services.runtime.ledger import Run, ScanCounts, SegmentEntry, Step
+from services.runtime.ledger import Collection, Run, ScanCounts, SegmentEntry, Step
 
 RUN = "run"
 SEGMENTS = "segment#"
@@ -28,6 +28,7 @@ def index_entry(run: Run) -> Item:
 
 def read_run(item: Item) -> Run:
     """A run from its item."""
+    collection = item.get("collection")
     return Run(
         run_id=item["run_id"],
         pipeline=item["pipeline"],
@@ -42,6 +43,7 @@ def read_run(item: Item) -> Run:
         destination=item.get("destination"),
         frontier=item.get("frontier"),
         watermark_version=item.get("watermark_version", 0),
+        collection=None if collection is None else Collection(**collection),
     )
 
 
@@ -58,4 +60,6 @@ def read_segment(item: Item) -> SegmentEntry:
         location=item.get("location"),
         version=item.get("at_version"),
         updated_at=item.get("updated_at", ""),
+        fetched=item.get("fetched"),
+        raw_location=item.get("raw_location"),
     )

@@ -19,7 +19,8 @@ AT_VERSION = "#version = :expected"
 NOT_BACKWARDS = "(attribute_not_exists(#cursor) OR #cursor <= :cursor)"
 
 RECORD = "#version = :version, #run_id = :run_id, #updated_at = :updated_at"
-MOVE = f"{RECORD}, #cursor = :cursor"
+POSITION = ("cursor", "complete_until")
+"""What says where a watermark stands; a write replaces all of it."""
 
 
 class DynamoWatermarks:
@@ -35,14 +36,17 @@ class DynamoWatermarks:
         item = await get(self._client, self._table, {"watermark": name})
         return _watermark(item) if item else None
 
-    async def advance(self, name: str, cursor: str, *, expected_version: int, run_id: str) -> Watermark:
+    async def advance(
+        self, name: str, cursor: str, *, expected_version: int, run_id: str, complete_until: str | None = None
+    ) -> Watermark:
         """Move forward to ``cursor``: conditional on the version, and on not going backwards as text.
 
         Raises:
             ConflictError: one of the two does not hold; the text says which.
             TemporaryError, UnreachableError: the outcome is unknown; read the watermark before repeating.
         """
-        return await self._swap(name, cursor, expected_version, run_id, rule=NOT_BACKWARDS)
+        moved = {"cursor": cursor} | ({} if complete_until is None else {"complete_until": complete_until})
+        return await self._swap(name, moved, expected_version, run_id, rule=NOT_BACKWARDS)
 
     async def reset(self, name: str, cursor: str | None, *, expected_version: int, run_id: str) -> Watermark:
         """Set to any value, or to None to start over: conditional on the version only.
@@ -51,7 +55,8 @@ class DynamoWatermarks:
             ConflictError: the version is not the expected one.
             TemporaryError, UnreachableError: the outcome is unknown; read the watermark before repeating.
         """
-        return await self._swap(name, cursor, expected_version, run_id, rule=None)
+        moved = {} if cursor is None else {"cursor": cursor}
+        return await self._swap(name, moved, expected_version, run_id, rule=None)
 
     async def list(self) -> list[Watermark]:
         """Every watermark, by name (consistent scan: there is one item for each pipeline)."""
@@ -68,7 +73,7 @@ class DynamoWatermarks:
         return sorted(found, key=lambda watermark: watermark.name)
 
     async def _swap(
-        self, name: str, cursor: str | None, expected_version: int, run_id: str, *, rule: str | None
+        self, name: str, moved: dict[str, str], expected_version: int, run_id: str, *, rule: str | None
     ) -> Watermark:
         first = expected_version == 0
         values = {"version": expected_version + 1, "run_id": run_id, "updated_at": self._clock.now().isoformat()}
@@ -76,12 +81,10 @@ class DynamoWatermarks:
             self._client,
             self._table,
             {"watermark": name},
-            assign=RECORD if cursor is None else MOVE,
-            remove="#cursor" if cursor is None else "",
+            assign=", ".join([RECORD, *(f"#{part} = :{part}" for part in moved)]),
+            remove=", ".join(f"#{part}" for part in POSITION if part not in moved),
             condition=" AND ".join(filter(None, (NEVER_WRITTEN if first else AT_VERSION, rule))),
-            values=values
-            | ({} if first else {"expected": expected_version})
-            | ({} if cursor is None else {"cursor": cursor}),
+            values=values | moved | ({} if first else {"expected": expected_version}),
         )
         if isinstance(outcome, Written):
             return _watermark(outcome.item)
@@ -91,7 +94,7 @@ class DynamoWatermarks:
             raise ConflictError(
                 f"watermark {name}: at version {version} (run {item.get('run_id')}), not {expected_version}"
             )
-        raise ConflictError(f"watermark {name}: {cursor!r} would go back from {item.get('cursor')!r}")
+        raise ConflictError(f"watermark {name}: {moved.get('cursor')!r} would go back from {item.get('cursor')!r}")
 
 
 def _watermark(item: Item) -> Watermark:
@@ -101,4 +104,5 @@ def _watermark(item: Item) -> Watermark:
         version=item["version"],
         run_id=item["run_id"],
         updated_at=item["updated_at"],
+        complete_until=item.get("complete_until"),
     )

@@ -11,21 +11,26 @@ from types import MappingProxyType
 
 import polars as pl
 
-from contracts.records import COLUMNS, ColumnType
+from contracts.records import ColumnType
 
 _TYPES: Mapping[ColumnType, pl.DataType] = MappingProxyType(
     {
         "string": pl.String(),
         "int32": pl.Int32(),
+        "int64": pl.Int64(),
+        "float64": pl.Float64(),
+        "boolean": pl.Boolean(),
         "date": pl.Date(),
+        "timestamp_us": pl.Datetime("us"),
         "timestamp_us_utc": pl.Datetime("us", "UTC"),
+        "point": pl.Struct({"latitude": pl.Float64(), "longitude": pl.Float64()}),
     }
 )
 
 
-def schema_of(record: str) -> pl.Schema:
-    """The columns of a record's output."""
-    return pl.Schema({name: _TYPES[kind] for name, kind in COLUMNS[record].items()})
+def schema_of(columns: Mapping[str, ColumnType]) -> pl.Schema:
+    """The schema of an output with these columns."""
+    return pl.Schema({name: _TYPES[kind] for name, kind in columns.items()})
 
 
 # A JSON string may hold any character but these as it stands; with no backslash it also means what it says.

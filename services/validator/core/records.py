@@ -12,11 +12,11 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from contracts.records import RECORDS
+from contracts.records import COLUMNS, RECORDS
 from services.validator.core.certify import SMALLEST_PASS, Certifier
 from services.validator.core.columns import schema_of
 
-SCHEMAS = {record: schema_of(record) for record in RECORDS}
+SCHEMAS = {record: schema_of(COLUMNS[record]) for record in RECORDS}
 """Columns of every record that can be judged, by the record's name."""
 
 BLOCK_ROWS = 65_536

@@ -12,6 +12,7 @@ from services.merger.adapters.storage import S3Manifests
 from services.merger.ports import Ports as MergerPorts
 from services.runtime.checkpoints import Commit
 from services.runtime.completion import Completion
+from services.runtime.mirrors import StateMirrors
 from services.runtime.objects import ObjectInfo
 from services.runtime.occurrences import Occurrences
 from services.runtime.watermarks import Watermark
@@ -169,10 +170,14 @@ class EpochStaysOnRestore(Mutation):
 
 
 class _FromAnywhere(FakeWatermarks):
-    async def advance(self, name: str, cursor: str, *, expected_version: int, run_id: str) -> Watermark:
+    async def advance(
+        self, name: str, cursor: str, *, expected_version: int, run_id: str, complete_until: str | None = None
+    ) -> Watermark:
         current = await self.read(name)
         expected_version = 0 if current is None else current.version
-        return await super().advance(name, cursor, expected_version=expected_version, run_id=run_id)
+        return await super().advance(
+            name, cursor, expected_version=expected_version, run_id=run_id, complete_until=complete_until
+        )
 
 
 class WatermarkFromAnywhere(Mutation):
@@ -183,4 +188,6 @@ class WatermarkFromAnywhere(Mutation):
         assert isinstance(ports.watermarks, FakeWatermarks)
         watermarks = _FromAnywhere(ports.clock, ports.watermarks._network)
         watermarks.records = ports.watermarks.records
-        return replace(ports, watermarks=watermarks, completion=Completion(ports.ledger, watermarks, ports.publisher))
+        mirrors = StateMirrors(ports.objects, ports.clock)
+        completion = Completion(ports.ledger, watermarks, ports.publisher, mirrors)
+        return replace(ports, watermarks=watermarks, completion=completion)

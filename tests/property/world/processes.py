@@ -12,6 +12,7 @@ from services.planner.ports import Ports as PlannerPorts
 from services.planner.use_case.batch import plan_batch
 from services.runtime.completion import Completion
 from services.runtime.deliveries import Delivery, Outcome
+from services.runtime.mirrors import StateMirrors
 from services.validator.adapters import ParquetSegments, S3Claims
 from services.validator.ports import Ports as ValidatorPorts
 from services.validator.use_case import validate_batch
@@ -106,7 +107,7 @@ class Processes(World):
             ledger=ledger,
             watermarks=watermarks,
             publisher=publisher,
-            completion=Completion(ledger, watermarks, publisher),
+            completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, self.clock)),
         )
         return await plan_batch(ports, batch)
 
@@ -142,7 +143,7 @@ class Processes(World):
             ledger=ledger,
             watermarks=watermarks,
             publisher=publisher,
-            completion=Completion(ledger, watermarks, publisher),
+            completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, self.clock)),
         )
         return await merge_batch(self._mutation.merger(ports), batch)
 

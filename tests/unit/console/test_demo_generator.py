@@ -10,6 +10,7 @@ from time import process_time
 import pytest
 from pydantic import ValidationError
 
+from contracts.pipelines import ObjectSource
 from contracts.records import VisitEvent
 from services.console.demo.mistakes import FOREIGN, INVALID, MALFORMED, REQUIRED
 from services.console.demo.visit_events import START, Expected, Upload, generate, write_files
@@ -148,6 +149,7 @@ def test_the_spellings_of_real_producers_appear() -> None:
     assert any("job_id" in document for document in documents)
     assert any("delta-west" in upload.name for upload in good)
     assert {VisitEvent.model_validate_json(u.body).datatype for u in good} == {"form", "dicom"}
+    assert isinstance(PIPELINE.source, ObjectSource)
     dated, undated = (PIPELINE.source.key_patterns[index] for index in (1, 0))
     assert dated != undated
     suffixes = {upload.name.endswith(f"-{json.loads(upload.body)['visit_date']}.json") for upload in good}

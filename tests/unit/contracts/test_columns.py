@@ -26,10 +26,10 @@ VISIT_EVENT = {
 
 def test_a_visit_event_has_exactly_these_columns() -> None:
     """Names, order and types are those of the specification, in the validator and in the merger."""
-    assert list(polars_schema("visit_event").items()) == list(VISIT_EVENT.items())
-    table = arrow_schema("visit_event").empty_table()
+    assert list(polars_schema(COLUMNS["visit_event"]).items()) == list(VISIT_EVENT.items())
+    table = arrow_schema(COLUMNS["visit_event"]).empty_table()
     assert list(pl.DataFrame(pl.from_arrow(table)).schema.items()) == list(VISIT_EVENT.items())
-    assert arrow_schema("visit_event").field("timestamp").type == pa.timestamp("us", tz="UTC")
+    assert arrow_schema(COLUMNS["visit_event"]).field("timestamp").type == pa.timestamp("us", tz="UTC")
 
 
 def test_every_record_has_a_column_for_each_of_its_fields() -> None:

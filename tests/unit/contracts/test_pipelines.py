@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from contracts.pipelines import InvalidPipelineError, Pipeline
+from contracts.pipelines import InvalidPipelineError, ObjectSource, Pipeline
 from services.runtime.settings import PROJECT
 
 SHIPPED = (PROJECT / "pipelines" / "visit_events.toml").read_text(encoding="utf-8")
@@ -30,6 +30,7 @@ def test_the_shipped_declaration_is_valid() -> None:
     assert pipeline.watermark == "visit_events#events"
     assert pipeline.target.fields == []
     assert pipeline.limits.objects_per_segment == 2_000
+    assert isinstance(pipeline.source, ObjectSource)
     assert len(pipeline.source.key_patterns) == 2
 
 

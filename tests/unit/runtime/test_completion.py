@@ -8,9 +8,11 @@ from contracts.runs import RunMode, RunState
 from contracts.segments import SegmentCounts, Settlement
 from services.runtime.completion import Completion
 from services.runtime.ledger import Run, ScanCounts
+from services.runtime.mirrors import StateMirrors
 from tests.fakes.clock import ManualClock
 from tests.fakes.effects import Effects, KilledError, KillSwitch
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.objects import FakeObjects
 from tests.fakes.publishing import FakePublisher
 from tests.fakes.watermarks import FakeWatermarks
 
@@ -23,7 +25,7 @@ SETTLEMENT = Settlement(merged=3, quarantined=2)
 
 @dataclass
 class World:
-    """The three ports of a completion, which several processes may reach."""
+    """The ports of a completion, which several processes may reach."""
 
     clock: ManualClock = field(default_factory=ManualClock)
 
@@ -31,11 +33,17 @@ class World:
         self.ledger = FakeLedger(self.clock)
         self.watermarks = FakeWatermarks(self.clock)
         self.publisher = FakePublisher(self.clock)
+        self.objects = FakeObjects({"state": False}, clock=self.clock)
 
     def completion(self, effects: Effects | None = None) -> Completion:
         """As one process sees it."""
         own = effects or Effects()
-        return Completion(self.ledger.seen_by(own), self.watermarks, self.publisher.seen_by(own))
+        return Completion(
+            self.ledger.seen_by(own),
+            self.watermarks,
+            self.publisher.seen_by(own),
+            StateMirrors(self.objects.seen_by(own), self.clock),
+        )
 
     async def begin(self, run_id: str, *, segments: int = 1, frontier: str | None = NOON, version: int = 0) -> None:
         """Plan and start a scan of five occurrences per segment."""
