@@ -16,8 +16,9 @@ from contracts.catalog import MESSAGES
 from contracts.checkpoints import CommitManifest
 from contracts.envelope import Message
 from contracts.pipelines import Pipeline
+from contracts.plans import CollectPlan, PlanPreview
 from contracts.records import RECORDS
-from contracts.runs import ErrorResponse, ScanPayload, ScanResponse
+from contracts.runs import CollectPayload, CollectResponse, ErrorResponse, ScanPayload, ScanResponse
 from contracts.segments import OccurrenceList, SegmentDescriptor
 from contracts.topology import TOPOLOGY, Topology
 
@@ -25,11 +26,17 @@ Document = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-STORED: tuple[type[BaseModel], ...] = (SegmentDescriptor, CommitManifest, OccurrenceList)
+STORED: tuple[type[BaseModel], ...] = (
+    SegmentDescriptor,
+    CommitManifest,
+    OccurrenceList,
+    CollectPlan,
+    PlanPreview,
+)
 """Documents that lie in S3 and are read by every later release."""
 
-SCAN: tuple[type[BaseModel], ...] = (ScanPayload, ScanResponse, ErrorResponse)
-"""What a caller of a scan sends and gets back."""
+SCAN: tuple[type[BaseModel], ...] = (ScanPayload, ScanResponse, ErrorResponse, CollectPayload, CollectResponse)
+"""What the caller of a run sends and gets back."""
 
 REVISIONS: Mapping[str, int] = MappingProxyType({})
 """``schema_version`` of contracts that carry none themselves (envelope, records, stored documents, pipeline),
