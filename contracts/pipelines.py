@@ -249,5 +249,16 @@ class Pipeline(Contract):
             return cls.model_validate(document)
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
-            places = [f"{'.'.join(map(str, d['loc'])) or 'document'}: {d['msg']}" for d in details]
+            places = [_described(d["type"], d["loc"], d["msg"], d.get("ctx", {})) for d in details]
             raise InvalidPipelineError(f"{where}: " + "; ".join(places)) from error
+
+
+def _described(kind: str, location: tuple[int | str, ...], message: str, context: Mapping[str, Any]) -> str:
+    """Place and reason of one mistake; Pydantic also counts the kind of a source or target as a place."""
+    if kind == "union_tag_not_found":
+        return f"{location[0]}.kind: Field required"
+    if kind == "union_tag_invalid":
+        return f"{location[0]}.kind: {context['tag']!r} is none of {context['expected_tags']}"
+    if location[:1] in {("source",), ("target",)}:
+        location = (location[0], *location[2:])
+    return f"{'.'.join(map(str, location)) or 'document'}: {message}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from contracts.pipelines import InvalidPipelineError, ObjectSource, Pipeline
+from contracts.pipelines import FetchedName, InvalidPipelineError, ObjectSource, Pipeline
 from services.runtime.settings import PROJECT
 
 SHIPPED = (PROJECT / "pipelines" / "visit_events.toml").read_text(encoding="utf-8")
@@ -157,3 +157,53 @@ def test_a_key_outside_the_prefix_is_ignored() -> None:
     key = f"elsewhere/{STEM}.json"
     assert not PIPELINE.source.accepts(key)
     assert PIPELINE.source.accepts(key, prefix="elsewhere/")
+
+
+def collected(**changes: dict[str, Any]) -> dict[str, Any]:
+    """The shipped declaration of a collected pipeline, with parts of its tables changed."""
+    document: dict[str, Any] = tomllib.loads((PROJECT / "pipelines" / "nyc_311.toml").read_text(encoding="utf-8"))
+    for table, values in changes.items():
+        document[table] = {**document[table], **values}
+    return document
+
+
+def test_a_collected_pipeline_declares_its_columns() -> None:
+    """Columns keep their order and types; the key's fields are columns, or the day of the run."""
+    pipeline = Pipeline.parse(collected(), where="nyc_311.toml")
+    assert pipeline.is_collected
+    assert list(pipeline.output_columns.items())[:2] == [("unique_key", "string"), ("created_date", "timestamp_us")]
+    assert pipeline.target.fields == ["created_date", "created_date", "run_date"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"source": {"cursor": "updated_at"}}, "source.cursor: 'updated_at' must be declared in columns"),
+        ({"columns": {"unique_key": {"type": "string"}}}, "source.unique_key: 'unique_key' must be declared in"),
+        ({"columns": {"created_date": {"type": "date", "required": True}}}, "source.cursor: 'created_date' must be"),
+        ({"columns": {"status": {"type": "text"}}}, "columns.status.type: Input should be 'string', "),
+        ({"target": {"key": "year={year}/data.parquet"}}, "target.key: columns has no field 'year'"),
+        ({"source": {"kind": "soda"}}, "source.kind: 'soda' is none of 'objects', 'socrata'"),
+        ({"source": {"dataset": "311"}}, "source.dataset: String should match pattern"),
+        ({"target": {"kind": "checkpoint", "state_mirror": None}}, "target.state_mirror: Extra inputs are not"),
+    ],
+)
+def test_a_wrong_collected_declaration_is_refused_at_its_place(changes: dict[str, Any], reason: str) -> None:
+    """Cursor, key, types and template are checked when the file is read, not in the middle of a run."""
+    assert reason in refusal(collected(**changes))
+
+
+def test_a_pipeline_has_a_record_or_columns_and_not_both() -> None:
+    """What a row looks like is said once."""
+    assert "exactly one of record and columns" in refusal(collected() | {"record": "visit_event"})
+    assert "exactly one of record and columns" in refusal({**collected(), "columns": {}})
+
+
+def test_the_name_of_a_raw_object_can_be_read_back() -> None:
+    """Its key says which run and segment it belongs to; keys that a fetcher did not write say nothing."""
+    name = FetchedName(run_date="2026-02-21", pipeline="nyc_311", run_id="nyc_311-x", segment_id="abc")
+    key = name.key("raw/")
+    assert key == "raw/2026/02/21/nyc_311/nyc_311-x/abc.json.gz"
+    assert FetchedName.read("raw/", key) == name
+    for foreign in ("elsewhere/" + key, key.removesuffix(".gz"), "raw/2026/02/21/abc.json.gz", key + "/x.json.gz"):
+        assert FetchedName.read("raw/", foreign) is None
