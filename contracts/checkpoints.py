@@ -41,6 +41,9 @@ class CommitManifest(Contract):
     total_rows: NonNegativeInt
     new_rows: NonNegativeInt
     max_cursor: str | None = Field(default=None, description="greatest value of the ordering column, literal")
+    key_range: tuple[str, str] | None = Field(
+        default=None, description="least and greatest unique key, if rows have one"
+    )
     segments: list[SegmentSettlement] = Field(default_factory=list)
     occurrences: list[str] = Field(
         default_factory=list, description="ids of the rows this commit added, or brought back from undone versions"

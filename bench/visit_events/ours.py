@@ -18,6 +18,7 @@ from contracts.envelope import Message, Payload
 from contracts.pipelines import Pipeline
 from contracts.runs import PlanRun, RunState, ScanPayload
 from contracts.segments import MergeSegment
+from services.merger.adapters.keys import S3TableKeys
 from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
 from services.merger.ports import Ports as MergerPorts
@@ -125,6 +126,7 @@ class Bench:
             pipelines=pipelines,
             segments=ParquetSegmentReader(objects),
             strategy=Rewrite(objects),
+            keys=S3TableKeys(objects, self.checkpoints),
             manifests=S3Manifests(objects, "state"),
             objects=objects,
             checkpoints=self.checkpoints,

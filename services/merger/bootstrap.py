@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from services.merger.adapters.keys import S3TableKeys
 from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
 from services.merger.config import MergerSettings
@@ -42,13 +43,15 @@ async def build() -> AsyncIterator[BatchHandler]:
         ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
         watermarks = DynamoWatermarks(clients.dynamodb, settings.resource("watermarks"), clock)
         publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
+        checkpoints = DynamoCheckpoints(clients.dynamodb, settings.resource("checkpoints"))
         ports = Ports(
             pipelines=load_pipelines(settings.pipelines),
             segments=ParquetSegmentReader(objects),
             strategy=Rewrite(objects),
+            keys=S3TableKeys(objects, checkpoints),
             manifests=S3Manifests(objects, settings.resource("state")),
             objects=objects,
-            checkpoints=DynamoCheckpoints(clients.dynamodb, settings.resource("checkpoints")),
+            checkpoints=checkpoints,
             occurrences=DynamoOccurrences(clients.dynamodb, settings.resource("occurrences")),
             leases=DynamoLeases(clients.dynamodb, settings.resource("leases"), clock),
             ledger=ledger,

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from contracts.segments import Disposition, SegmentDescriptor, Settlement
+from contracts.pipelines import PartitionTarget, Pipeline
+from contracts.segments import Destination, Disposition, SegmentDescriptor, Settlement
 from services.runtime.checkpoints import STAMP_VERSION, Head
 from services.runtime.failures import CorruptCheckpointError
 from services.runtime.objects import ObjectInfo
@@ -53,17 +54,24 @@ def new_rows(
     return positions
 
 
+def lease_resource(pipeline: Pipeline, destination: Destination, scope: str) -> str:
+    """What a commit must own: its checkpoint, or the whole table, because a key may be in any of its files."""
+    if isinstance(pipeline.target, PartitionTarget):
+        return f"table:{scope}"
+    return f"checkpoint:{destination.bucket}/{destination.key}"
+
+
 def share_out(
-    segments: Sequence[tuple[SegmentDescriptor, Sequence[str]]],
+    segments: Sequence[tuple[SegmentDescriptor, int]],
     new: Sequence[tuple[int, ...]],
     claimed: Mapping[tuple[str, str], bool],
 ) -> list[SegmentShare]:
-    """Account for each segment, given its new rows.
+    """Account for each segment, given as (descriptor, number of rows), and its new rows.
 
     ``claimed`` holds the answer of the claim for each (claimant, occurrence) whose verdict settles something.
     """
     shares = []
-    for (descriptor, occurrences), positions in zip(segments, new, strict=True):
+    for (descriptor, rows), positions in zip(segments, new, strict=True):
         counts = dict.fromkeys(Disposition, 0)
         repeated = 0
         for verdict in descriptor.verdicts:
@@ -76,7 +84,7 @@ def share_out(
                 new_rows=positions,
                 settlement=Settlement(
                     merged=len(positions),
-                    row_duplicates=len(occurrences) - len(positions),
+                    row_duplicates=rows - len(positions),
                     quarantined=counts[Disposition.QUARANTINED],
                     filtered=counts[Disposition.FILTERED],
                     ignored=counts[Disposition.IGNORED],

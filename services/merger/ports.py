@@ -1,6 +1,6 @@
 """What only the merger needs from outside."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSegment:
-    """A validated segment in memory: its rows, and the occurrence of each."""
+    """A validated segment in memory: its rows, and the occurrence of each (none where rows have keys of their own)."""
 
     descriptor: SegmentDescriptor
     bucket: str
@@ -62,6 +62,11 @@ class Prepared(Protocol):
     @property
     def size(self) -> int:
         """Bytes of the whole checkpoint object."""
+        ...
+
+    @property
+    def keys(self) -> "pa.ChunkedArray | None":
+        """The unique key of every row; None where rows have no key of their own."""
         ...
 
     async def put(self, metadata: Mapping[str, str]) -> ObjectInfo:
@@ -115,6 +120,24 @@ class Manifests(Protocol):
         ...
 
 
+class TableKeys(Protocol):
+    """Which unique keys a table of partition files holds: the files themselves say so."""
+
+    async def among(
+        self, pipeline: Pipeline, scope: str, bucket: str, keys: "pa.ChunkedArray"
+    ) -> "Sequence[pa.ChunkedArray]":
+        """Keys of every file that can hold one of ``keys``; all of these that the table holds are among them.
+
+        Raises:
+            CorruptCheckpointError: a file of the table cannot be read.
+        """
+        ...
+
+    def remember(self, bucket: str, info: ObjectInfo, keys: "pa.ChunkedArray") -> None:
+        """Keep what was just committed, so that it need not be read."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Everything the use cases work with."""
@@ -122,6 +145,7 @@ class Ports:
     pipelines: dict[str, Pipeline]
     segments: SegmentReader
     strategy: MergeStrategy
+    keys: TableKeys
     manifests: Manifests
     objects: ObjectStore
     checkpoints: Checkpoints

@@ -25,6 +25,8 @@ class Head:
     manifest: str | None = None
     total_rows: int = 0
     max_cursor: str | None = None
+    key_range: tuple[str, str] | None = None
+    """Least and greatest unique key of its rows; None where rows have no key of their own."""
     undone: tuple[tuple[int, int], ...] = field(default=())
 
     def counts(self, version: int) -> bool:
@@ -46,6 +48,7 @@ class Commit:
     new_rows: int
     committed_at: str
     max_cursor: str | None = None
+    key_range: tuple[str, str] | None = None
 
 
 class Checkpoints(Protocol):
@@ -72,12 +75,24 @@ class Checkpoints(Protocol):
         """Every commit, newest first."""
         ...
 
+    async def begun(self, pipeline: str) -> list[str]:
+        """The checkpoints with such a note, by name (consistent read)."""
+        ...
+
     async def list(self, pipeline: str) -> list[Head]:
         """The heads of a pipeline's checkpoints, by name."""
         ...
 
     async def register(self, pipeline: str, checkpoint: str) -> None:
         """Make a checkpoint known as one of this pipeline's; safe to repeat."""
+        ...
+
+    async def begin(self, pipeline: str, checkpoint: str) -> None:
+        """Note that a commit to this checkpoint is about to be tried; safe to repeat."""
+        ...
+
+    async def end(self, pipeline: str, checkpoint: str) -> None:
+        """Take the note back: whatever was tried is recorded, or can never happen any more; safe to repeat."""
         ...
 
     async def epoch(self, pipeline: str) -> int:

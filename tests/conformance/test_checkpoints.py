@@ -34,6 +34,7 @@ def commit(version: int, *, commit_id: str | None = None, cursor: str | None = "
         new_rows=100,
         committed_at=f"2026-01-01T00:00:{version:02}+00:00",
         max_cursor=cursor,
+        key_range=(f"a{version}", f"z{version}") if cursor else None,
     )
 
 
@@ -49,6 +50,7 @@ def head_at(version: int, *, token: int = 0, undone: tuple[tuple[int, int], ...]
         manifest=made.manifest,
         total_rows=made.total_rows,
         max_cursor=made.max_cursor,
+        key_range=made.key_range,
         undone=undone,
     )
 
@@ -91,8 +93,21 @@ class CheckpointsConformance:
         await bench.checkpoints.record(NAME, commit(1))
         await bench.checkpoints.record(NAME, commit(2, cursor=None))
         head = await bench.checkpoints.head(NAME)
-        assert (head.max_cursor, head.object_version) == (None, None)
+        assert (head.max_cursor, head.object_version, head.key_range) == (None, None, None)
         assert (await bench.checkpoints.history(NAME))[0] == commit(2, cursor=None)
+
+    async def test_what_was_begun_is_noted_until_it_has_ended(self, bench: Bench) -> None:
+        """Notes belong to a pipeline, are the same when written twice, and leave nothing behind."""
+        assert await bench.checkpoints.begun("p") == []
+        await bench.checkpoints.end("p", NAME)
+        for name in ("b/2", "b/1", "b/2"):
+            await bench.checkpoints.begin("p", name)
+        assert await bench.checkpoints.begun("p") == ["b/1", "b/2"]
+        assert await bench.checkpoints.begun("q") == []
+        for name in ("b/1", "b/1", "b/2"):
+            await bench.checkpoints.end("p", name)
+        assert await bench.checkpoints.begun("p") == []
+        assert await bench.checkpoints.epoch("p") == 0
 
     async def test_an_older_token_is_stale(self, bench: Bench) -> None:
         """Once a younger token was seen, an older one may not announce; the same and a younger one may."""

@@ -15,6 +15,7 @@ class FakeCheckpointTable:
     commits: dict[tuple[str, int], Commit] = field(default_factory=dict)
     names: dict[str, set[str]] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
+    begun: dict[str, set[str]] = field(default_factory=dict)
 
 
 class FakeCheckpoints:
@@ -65,6 +66,7 @@ class FakeCheckpoints:
                     manifest=commit.manifest,
                     total_rows=commit.total_rows,
                     max_cursor=commit.max_cursor,
+                    key_range=commit.key_range,
                 )
             self.table.heads[checkpoint] = replace(head, undone=tuple(sorted(ranges)))
 
@@ -81,6 +83,22 @@ class FakeCheckpoints:
         await self.effects.perform(
             f"register {checkpoint}", lambda: self.table.names.setdefault(pipeline, set()).add(checkpoint)
         )
+
+    async def begin(self, pipeline: str, checkpoint: str) -> None:
+        """See ``Checkpoints``."""
+        await self.effects.perform(
+            f"begin {checkpoint}", lambda: self.table.begun.setdefault(pipeline, set()).add(checkpoint)
+        )
+
+    async def end(self, pipeline: str, checkpoint: str) -> None:
+        """See ``Checkpoints``."""
+        await self.effects.perform(
+            f"end {checkpoint}", lambda: self.table.begun.setdefault(pipeline, set()).discard(checkpoint)
+        )
+
+    async def begun(self, pipeline: str) -> list[str]:
+        """See ``Checkpoints``."""
+        return sorted(self.table.begun.get(pipeline, ()))
 
     async def epoch(self, pipeline: str) -> int:
         """See ``Checkpoints``."""

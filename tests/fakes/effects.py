@@ -33,15 +33,16 @@ class Effects:
             self.performed.append(name)
             return action()
 
-        self._reach(f"before {name}")
+        self.reach(f"before {name}")
         try:
             answer = await self.network.carry(happen)
         except NetworkFaultError as fault:
             raise UnreachableError(f"{name}: {fault}") from fault
-        self._reach(f"after {name}")
+        self.reach(f"after {name}")
         return answer
 
-    def _reach(self, place: str) -> None:
+    def reach(self, place: str) -> None:
+        """Tell the hook that the process has come to this place."""
         if self._hook is not None:
             self._hook(place)
 

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from contracts.envelope import Message
 from contracts.records import VisitEvent
 from contracts.runs import ErrorResponse, PlanRun, ScanPayload, ScanResponse
+from services.merger.adapters.keys import S3TableKeys
 from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
 from services.merger.ports import Ports as MergerPorts
@@ -99,6 +100,7 @@ class World:
             pipelines=PIPELINES,
             segments=ParquetSegmentReader(self.objects),
             strategy=Rewrite(self.objects),
+            keys=S3TableKeys(self.objects, self.checkpoints),
             manifests=S3Manifests(self.objects, STATE),
             objects=self.objects,
             checkpoints=self.checkpoints,

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from contracts.pipelines import Pipeline
 from contracts.segments import Destination
-from services.merger.adapters.tables import greatest, schema_of, sort_stable, to_parquet
+from services.merger.adapters.tables import greatest, keys_of, schema_of, sort_stable, to_parquet
 from services.runtime.failures import ConflictError, CorruptCheckpointError, MissingObjectError
 from services.runtime.objects import IF_ABSENT, ObjectInfo, ObjectStore
 
@@ -30,6 +30,7 @@ class PreparedRewrite:
     body: bytes
     total_rows: int
     max_cursor: str | None
+    keys: pa.ChunkedArray | None = None
 
     @property
     def size(self) -> int:
@@ -66,7 +67,13 @@ class Rewrite:
         before = b"" if base is None else await self._read(destination, base)
         body, merged = await asyncio.to_thread(_merge, before, rows, pipeline, destination.uri, commit_id)
         return PreparedRewrite(
-            self._objects, destination, base, body, merged.num_rows, greatest(merged, pipeline.target.order_by)
+            self._objects,
+            destination,
+            base,
+            body,
+            merged.num_rows,
+            greatest(merged, pipeline.target.order_by),
+            keys_of(merged, pipeline),
         )
 
     async def prepare_restored(
@@ -79,7 +86,13 @@ class Rewrite:
         none = schema_of(pipeline.output_columns).empty_table()
         body, merged = await asyncio.to_thread(_merge, before, none, pipeline, destination.uri, commit_id)
         return PreparedRewrite(
-            self._objects, destination, base, body, merged.num_rows, greatest(merged, pipeline.target.order_by)
+            self._objects,
+            destination,
+            base,
+            body,
+            merged.num_rows,
+            greatest(merged, pipeline.target.order_by),
+            keys_of(merged, pipeline),
         )
 
     async def _read(self, destination: Destination, base: ObjectInfo) -> bytes:

@@ -35,10 +35,11 @@ def _parse(body: bytes, bucket: str, key: str) -> LoadedSegment:
         descriptor = SegmentDescriptor.model_validate_json(
             (file.metadata.metadata or {})[DESCRIPTOR_KEY.encode()], extra="ignore"
         )
-        occurrences = tuple(table.column(OCCURRENCE_COLUMN).to_pylist())
+        identified = OCCURRENCE_COLUMN in table.column_names
+        occurrences = tuple(table.column(OCCURRENCE_COLUMN).to_pylist()) if identified else ()
     except (pa.ArrowException, OSError, KeyError, ValidationError) as error:
         raise MalformedError(f"s3://{bucket}/{key} is not a validated segment: {error}") from error
-    rows = table.drop_columns([OCCURRENCE_COLUMN]).replace_schema_metadata(None)
+    rows = (table.drop_columns([OCCURRENCE_COLUMN]) if identified else table).replace_schema_metadata(None)
     return LoadedSegment(descriptor=descriptor, bucket=bucket, key=key, rows=rows, occurrences=occurrences)
 
 

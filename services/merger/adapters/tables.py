@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from contracts.pipelines import Pipeline, SocrataSource
 from contracts.records import ColumnType
 
 COMMIT_KEY = b"tidegate-commit"
@@ -52,3 +53,8 @@ def greatest(table: pa.Table, column: str) -> str | None:
         return None
     value: Any = table.column(column)[table.num_rows - 1].as_py()
     return str(value.isoformat() if hasattr(value, "isoformat") else value)
+
+
+def keys_of(table: pa.Table, pipeline: Pipeline) -> pa.ChunkedArray | None:
+    """The unique key of every row; None where a pipeline's rows have no key of their own."""
+    return table.column(pipeline.source.unique_key) if isinstance(pipeline.source, SocrataSource) else None

@@ -14,6 +14,7 @@ from contracts.segments import Destination, MergeSegment
 from services.merger.ports import LoadedSegment, Ports
 from services.merger.use_case.merge import merge_segments
 from services.merger.use_case.restore import restore_checkpoint
+from services.merger.use_case.tables import merge_into_table
 from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.failures import (
     BadDeclarationError,
@@ -40,7 +41,7 @@ Wanted = dict[tuple[str, str], set[str]]
 
 @dataclass(slots=True)
 class _Group:
-    """Segments for one checkpoint, and the deliveries that asked for them."""
+    """Segments that are committed together, and the deliveries that asked for them: one checkpoint's, or a table's."""
 
     pipeline: Pipeline
     destination: Destination
@@ -62,7 +63,10 @@ async def merge_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
     for group in await _load(ports, wanted, outcome):
         with correlated(pipeline=group.pipeline.name, checkpoint=group.destination.uri):
             try:
-                await merge_segments(ports, group.pipeline, group.destination, group.segments)
+                if group.pipeline.is_collected:
+                    await merge_into_table(ports, group.pipeline, group.segments)
+                else:
+                    await merge_segments(ports, group.pipeline, group.destination, group.segments)
             except CorruptCheckpointError as error:
                 await _block(ports, group, error, outcome)
             except TidegateError as error:
@@ -109,9 +113,8 @@ async def _load(ports: Ports, wanted: Wanted, outcome: Outcome) -> list[_Group]:
         except BadDeclarationError as error:
             _fail(outcome, wanted[location], error)
             continue
-        group = groups.setdefault(
-            (about.destination.uri, about.scope), _Group(pipeline, about.destination, about.scope)
-        )
+        together = "" if pipeline.is_collected else about.destination.uri
+        group = groups.setdefault((together, about.scope), _Group(pipeline, about.destination, about.scope))
         group.segments.append(segment)
         group.deliveries |= wanted[location]
     return list(groups.values())

@@ -116,6 +116,8 @@ async def commit(
     """
     key = await ports.manifests.write(manifest)
     lease = await _kept(ports, lease)
+    if pipeline.is_collected:
+        await ports.checkpoints.begin(manifest.scope, checkpoint_name(manifest.destination))
     await ports.checkpoints.intend(current.head, lease.token)
     lease.check(ports.clock)
     metadata = {STAMP_VERSION: str(manifest.version), STAMP_COMMIT: manifest.commit_id, STAMP_MANIFEST: key}
@@ -125,6 +127,8 @@ async def commit(
     except (ConflictError, UnreachableError) as error:
         info = await _after_unknown_outcome(ports, manifest, error)
     await settle(ports, pipeline, manifest, key, info.etag, info.version_id)
+    if prepared.keys is not None:
+        ports.keys.remember(manifest.destination.bucket, info, prepared.keys)
     log.info(
         "committed",
         kind=manifest.kind,
@@ -180,7 +184,7 @@ async def settle(
             location=f"{segment.bucket}/{segment.key}",
             version=manifest.version,
         )
-    if manifest.kind == "merge":
+    if manifest.kind == "merge" and manifest.segments:
         fact = CheckpointMerged(
             pipeline=pipeline.name,
             destination=manifest.destination,
@@ -203,9 +207,12 @@ async def settle(
             new_rows=manifest.new_rows,
             committed_at=manifest.committed_at,
             max_cursor=manifest.max_cursor,
+            key_range=manifest.key_range,
         ),
         manifest.undone,
     )
+    if pipeline.is_collected:
+        await ports.checkpoints.end(manifest.scope, name)
     for run_id in sorted({segment.run_id for segment in manifest.segments}):
         await ports.completion.complete(run_id, pipeline.watermark)
 

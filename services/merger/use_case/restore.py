@@ -6,8 +6,10 @@ import structlog
 
 from contracts.checkpoints import CheckpointRestored, CommitManifest, RestoreCheckpoint
 from contracts.pipelines import Pipeline
+from services.merger.core import lease_resource
 from services.merger.ports import Ports
 from services.merger.use_case.commit import Current, checkpoint_name, commit, new_commit_id, standing_despite_damage
+from services.merger.use_case.merge import key_range
 from services.runtime.checkpoints import STAMP_VERSION, Commit, Head
 from services.runtime.failures import ConflictError, MissingObjectError, PermanentError
 from services.runtime.leases import Lease, held
@@ -26,7 +28,8 @@ async def restore_checkpoint(ports: Ports, pipeline: Pipeline, command: RestoreC
     """
     name = checkpoint_name(command.destination)
     owner = f"{ports.owner}/{new_commit_id()}"
-    async with held(ports.leases, f"checkpoint:{name}", owner, ports.lease_ttl_s) as lease:
+    resource = lease_resource(pipeline, command.destination, command.scope)
+    async with held(ports.leases, resource, owner, ports.lease_ttl_s) as lease:
         current = await standing_despite_damage(ports, pipeline, command.destination)
         history = {c.version: c for c in await ports.checkpoints.history(name)}
         version = next((c.version for c in history.values() if c.commit_id == command.request_id), None)
@@ -87,6 +90,7 @@ async def _commit_earlier(
         total_rows=prepared.total_rows,
         new_rows=0,
         max_cursor=prepared.max_cursor,
+        key_range=key_range(prepared),
         occurrences=returning,
         restored=command.version,
         undone=(command.version + 1, version - 1) if undoes else None,

@@ -86,6 +86,7 @@ class DynamoCheckpoints:
                     "manifest": commit.manifest,
                     "total_rows": commit.total_rows,
                     "max_cursor": commit.max_cursor or "",
+                    "key_range": list(commit.key_range or ()),
                 },
                 adds=ranges,
                 condition="attribute_not_exists(#head_version) OR #head_version < :version",
@@ -111,6 +112,21 @@ class DynamoCheckpoints:
         """Make a checkpoint known as one of this pipeline's; safe to repeat."""
         await self._update(_pipeline(pipeline), adds={"checkpoints": {checkpoint}})
 
+    async def begin(self, pipeline: str, checkpoint: str) -> None:
+        """Note that a commit to this checkpoint is about to be tried; safe to repeat."""
+        await self._update(_pipeline(pipeline), adds={"begun": {checkpoint}})
+
+    async def end(self, pipeline: str, checkpoint: str) -> None:
+        """Take the note back; safe to repeat."""
+        with translated(f"UpdateItem {self._table} {_pipeline(pipeline)}"):
+            await self._client.update_item(
+                TableName=self._table,
+                Key=to_item(_key(_pipeline(pipeline), HEAD)),
+                UpdateExpression="DELETE #begun :checkpoint",
+                ExpressionAttributeNames={"#begun": "begun"},
+                ExpressionAttributeValues=to_item({":checkpoint": {checkpoint}}),
+            )
+
     async def epoch(self, pipeline: str) -> int:
         """The pipeline's current epoch of occurrence marks."""
         item = await tables.get(self._client, self._table, _key(_pipeline(pipeline), HEAD))
@@ -119,6 +135,11 @@ class DynamoCheckpoints:
     async def next_epoch(self, pipeline: str) -> int:
         """Start a new epoch and return it; an SDK retry may skip one, which is harmless."""
         return int((await self._update(_pipeline(pipeline), adds={"epoch": 1}))["epoch"])
+
+    async def begun(self, pipeline: str) -> list[str]:
+        """The checkpoints with such a note, by name (consistent read)."""
+        item = await tables.get(self._client, self._table, _key(_pipeline(pipeline), HEAD))
+        return sorted((item or {}).get("begun", ()))
 
     async def list(self, pipeline: str) -> list[Head]:
         """The heads of a pipeline's checkpoints, by name; without a commit it is at version 0."""
@@ -154,9 +175,16 @@ def _head(checkpoint: str, item: Item) -> Head:
         manifest=item.get("manifest"),
         total_rows=item.get("total_rows", 0),
         max_cursor=item.get("max_cursor") or None,
+        key_range=_range(item),
         undone=tuple((low, high) for low, high in ranges),
     )
 
 
 def _commit(item: Item) -> Commit:
-    return Commit(**{"object_version": None} | {key: value for key, value in item.items() if key != "checkpoint"})
+    known = {key: value for key, value in item.items() if key != "checkpoint"}
+    return Commit(**{"object_version": None} | known | {"key_range": _range(item)})
+
+
+def _range(item: Item) -> tuple[str, str] | None:
+    found = item.get("key_range")
+    return (found[0], found[1]) if found else None

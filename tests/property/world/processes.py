@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from services.merger.adapters.keys import S3TableKeys
 from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
 from services.merger.ports import Ports as MergerPorts
@@ -135,6 +136,7 @@ class Processes(World):
             pipelines=SMALL,
             segments=ParquetSegmentReader(objects),
             strategy=Rewrite(objects),
+            keys=S3TableKeys(objects, self.tables.checkpoints.seen_by(effects)),
             manifests=S3Manifests(objects, STATE),
             objects=objects,
             checkpoints=self.tables.checkpoints.seen_by(effects),
