@@ -1,11 +1,11 @@
 """The worker shell: long polling with a visibility heartbeat, bounded concurrency and a graceful stop.
 
 A worker runs a few *lanes* side by side. A lane gathers a batch (as an event source mapping would: until it is full
-or its window has passed), hands it to the use case, deletes what is done and gives back what failed. While a lane
-holds messages, a heartbeat keeps them hidden; a killed worker's messages reappear after ``visibility_s``, not after
-the much longer timeout that Lambda needs. On SIGTERM a lane gives back what it has only gathered and finishes what
-it has begun. It lets its long poll end by itself: SQS goes on with a poll whose client is gone and may still hide
-messages for it, so that stopping takes up to ``poll_s`` but delays nothing for others.
+or its window has passed, or until what it holds is work enough), hands it to the use case, deletes what is done and
+gives back what failed. While a lane holds messages, a heartbeat keeps them hidden; a killed worker's messages reappear
+after ``visibility_s``, not after the much longer timeout that Lambda needs. On SIGTERM a lane gives back what it has
+only gathered and finishes what it has begun. It lets its long poll end by itself: SQS goes on with a poll whose client
+is gone and may still hide messages for it, so that stopping takes up to ``poll_s`` but delays nothing for others.
 """
 
 import asyncio
@@ -21,10 +21,11 @@ import structlog
 
 from contracts.topology import TOPOLOGY
 from services.runtime.aws.clients import Clients
-from services.runtime.deliveries import BatchHandler, Outcome
+from services.runtime.deliveries import BatchHandler, Delivery, Outcome
 from services.runtime.failures import TemporaryError, TidegateError, UnreachableError
 from services.runtime.settings import LaneSettings
 from services.runtime.shells.inbox import Held, Inbox
+from services.runtime.shells.weight import is_enough
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -45,6 +46,8 @@ class WorkerOptions:
     poll_s: int = 20
     visibility_s: int = 30
     grace_s: float = 30.0
+    is_enough: Callable[[Sequence[Delivery]], bool] = lambda _: False
+    """Whether what was gathered is worth handling before the window is over."""
 
 
 class Worker:
@@ -104,6 +107,8 @@ class Worker:
                     raise
                 return  # what was gathered so far is a batch; the next one meets the trouble again
             held.extend(received)
+            if self._options.is_enough([h.delivery for h in held]):
+                return
             if not received:  # a long poll of at least a second found nothing: the queue is drained
                 return
             if deadline is None:
@@ -197,6 +202,7 @@ def main(
             poll_s=settings.poll_s,
             visibility_s=settings.visibility_s,
             grace_s=settings.grace_s,
+            is_enough=is_enough,
         )
         asyncio.run(run_worker(settings.resource(queue), options, build))
     except* TidegateError as group:
