@@ -39,12 +39,12 @@ class Table:
         """A file with these keys; its head knows it unless its merger died."""
         sink = io.BytesIO()
         pq.write_table(pa.table({"key": keys, "said_by": keys}), sink)
-        info = await self.objects.put("processed", f"processed/{name}", sink.getvalue())
+        info = await self.objects.put("processed", f"processed/month={name}", sink.getvalue())
         if is_recorded:
             ends = (min(keys), max(keys)) if keys else None
             made = Commit(1, "merge", name, name, info.etag, None, len(keys), len(keys), "", key_range=ends)
-            await self.checkpoints.register(PIPELINE.name, f"processed/processed/{name}")
-            await self.checkpoints.record(f"processed/processed/{name}", made)
+            await self.checkpoints.register(PIPELINE.name, f"processed/processed/month={name}")
+            await self.checkpoints.record(f"processed/processed/month={name}", made)
         return info
 
     async def among(self, *keys: str) -> set[str]:
@@ -63,10 +63,10 @@ async def test_only_files_whose_range_meets_are_read_and_only_once() -> None:
     assert await table.among("140", "150", "160") == {"100", "150"}
     assert await table.among("120") == {"100", "150"}
     assert await table.among("300") == set()
-    assert table.objects.read == ["processed/a.parquet"]
+    assert table.objects.read == ["processed/month=a.parquet"]
     await table.put("a.parquet", ["100", "150", "160"])
     assert await table.among("160") == {"100", "150", "160"}
-    assert table.objects.read == ["processed/a.parquet"] * 2
+    assert table.objects.read == ["processed/month=a.parquet"] * 2
 
 
 async def test_a_file_whose_head_lags_is_read() -> None:
@@ -100,6 +100,6 @@ async def test_memory_is_bounded() -> None:
 async def test_a_broken_file_stops_the_merge() -> None:
     """Without its keys nobody can say what is a duplicate; the text names the file."""
     table = Table()
-    await table.objects.put("processed", "processed/a.parquet", b"not parquet")
-    with pytest.raises(CorruptCheckpointError, match=r"s3://processed/processed/a\.parquet cannot be read"):
+    await table.objects.put("processed", "processed/month=a.parquet", b"not parquet")
+    with pytest.raises(CorruptCheckpointError, match=r"s3://processed/processed/month=a\.parquet cannot be read"):
         await table.among("1")
