@@ -26,6 +26,9 @@ class CollectPlan(Contract):
     segments: list[PlannedRange]
     start: str = Field(description="first cursor it reads")
     end: str = Field(description="last complete cursor it reads; start if there is nothing")
+    asked_from: str | None = Field(
+        default=None, description="where the request wanted to start; a forced load that goes on starts later"
+    )
     frontier: str | None = Field(default=None, description="what the watermark may say afterwards; None: it stays")
     complete_until: str | None = None
     watermark_version: NonNegativeInt = 0

@@ -14,6 +14,7 @@ from services.console.commands import (
     dlq,
     export,
     local,
+    plan,
     put,
     quarantine,
     query,
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 for group in (local, watermark, checkpoint, quarantine, dlq):
     app.add_typer(group.app)
-for module in (demo, put, run, wait, status, export, query):
+for module in (demo, put, plan, run, wait, status, export, query):
     module.register(app)
 
 DEBUG = "--debug"

@@ -23,6 +23,15 @@ class Followed:
 
     run: Run
     table: Conservation
+    nulled: int = 0
+    """Bad values that became null inside good rows."""
+    new_columns: tuple[str, ...] = ()
+    """Undeclared columns that this run was the first to meet."""
+
+    @property
+    def fetched(self) -> int | None:
+        """Rows in the raw objects that are complete; None where nothing is fetched."""
+        return next((hop.passed_on for hop in self.table.hops if hop.name == "fetch"), None)
 
 
 async def look(session: Session, run_id: str) -> Followed:
@@ -34,7 +43,20 @@ async def look(session: Session, run_id: str) -> Followed:
     run = await session.ledger.run(run_id)
     if run is None:
         raise PermanentError(f"there is no run {run_id!r}; `tidegate status` lists them")
-    return Followed(run, conserve(run, await session.ledger.segments(run_id)))
+    segments = await session.ledger.segments(run_id)
+    return Followed(
+        run=run,
+        table=conserve(run, segments),
+        nulled=sum(segment.counts.nulled for segment in segments),
+        new_columns=await _new_columns(session, run),
+    )
+
+
+async def _new_columns(session: Session, run: Run) -> tuple[str, ...]:
+    pipeline = session.pipelines.get(run.pipeline)
+    if pipeline is None or not pipeline.is_collected:
+        return ()
+    return tuple(seen.column for seen in await session.schemas.list(pipeline.watermark) if seen.run_id == run.run_id)
 
 
 async def follow_run(session: Session, run_id: str, timeout_s: float) -> Followed:

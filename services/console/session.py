@@ -18,6 +18,7 @@ from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.occurrences import DynamoOccurrences
 from services.runtime.aws.publishing import AwsPublisher
+from services.runtime.aws.schemas import DynamoObservedSchemas
 from services.runtime.aws.watermarks import DynamoWatermarks
 from services.runtime.clock import SystemClock
 from services.runtime.declarations import load_pipelines
@@ -46,6 +47,7 @@ class Session:
     watermarks: DynamoWatermarks
     occurrences: DynamoOccurrences
     checkpoints: DynamoCheckpoints
+    schemas: DynamoObservedSchemas
     publisher: AwsPublisher
     clock: SystemClock
 
@@ -64,7 +66,7 @@ class Session:
         return pipeline.source.bucket or self.settings.resource("raw")
 
     def destination(self, pipeline: Pipeline, key: str | None = None) -> Destination:
-        """Where a pipeline's checkpoint lies (the template as it stands, or a given key)."""
+        """Where a pipeline's output lies (the template of its key as it stands, or a given key)."""
         own = "processed" if isinstance(pipeline.target, PartitionTarget) else "checkpoints"
         bucket = pipeline.target.bucket or self.settings.resource(own)
         return Destination(bucket=bucket, key=key or pipeline.target.key)
@@ -113,6 +115,7 @@ async def open_session() -> AsyncIterator[Session]:
             watermarks=DynamoWatermarks(dynamodb, settings.resource("watermarks"), clock),
             occurrences=DynamoOccurrences(dynamodb, settings.resource("occurrences")),
             checkpoints=DynamoCheckpoints(dynamodb, settings.resource("checkpoints")),
+            schemas=DynamoObservedSchemas(dynamodb, settings.resource("schemas"), clock),
             publisher=AwsPublisher(clients.sqs, clients.sns, settings.stack, clock),
             clock=clock,
         )

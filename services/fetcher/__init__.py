@@ -1,1 +1,1 @@
-"""The fetcher: one segment of an API or a database → one raw object. It arrives with the first such source."""
+"""The fetcher: one range of a source → one raw object."""

@@ -1,21 +1,25 @@
 """Composition root of the planner: settings → adapters → bound use case."""
 
 import os
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-from services.planner.adapters import S3Plans
+from services.planner.adapters import S3CollectPlans, S3Plans
 from services.planner.config import PlannerSettings
-from services.planner.ports import Ports
+from services.planner.ports import Collecting, Ports
 from services.planner.use_case.batch import plan_batch
+from services.runtime.aws.budgets import DynamoRateBudget
 from services.runtime.aws.checkpoints import DynamoCheckpoints
 from services.runtime.aws.clients import Clients
+from services.runtime.aws.leases import DynamoLeases
 from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.occurrences import DynamoOccurrences
 from services.runtime.aws.publishing import AwsPublisher
+from services.runtime.aws.secrets import SecretsManagerSecrets
 from services.runtime.aws.telemetry import EmfTelemetry
 from services.runtime.aws.watermarks import DynamoWatermarks
 from services.runtime.clock import SystemClock
@@ -23,6 +27,7 @@ from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
 from services.runtime.mirrors import StateMirrors
+from services.runtime.socrata.opening import open_datasets
 from services.runtime.telemetry import configure_logging
 
 SERVICE = "planner"
@@ -35,13 +40,24 @@ async def build() -> AsyncIterator[BatchHandler]:
     settings = PlannerSettings.read(os.environ)
     configure_logging(SERVICE, settings.log_level)
     clock = SystemClock()
-    async with Clients("s3", "sqs", "sns", "dynamodb") as clients:
+    pipelines = load_pipelines(settings.pipelines)
+    async with AsyncExitStack() as opened:
+        clients = await opened.enter_async_context(Clients("s3", "sqs", "sns", "dynamodb", "secretsmanager"))
         objects = S3Objects(clients.s3)
         ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
         watermarks = DynamoWatermarks(clients.dynamodb, settings.resource("watermarks"), clock)
         publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
+        datasets = await opened.enter_async_context(
+            open_datasets(
+                settings,
+                pipelines,
+                budget=DynamoRateBudget(clients.dynamodb, settings.resource("budgets"), clock),
+                secrets=SecretsManagerSecrets(clients.secretsmanager, clock),
+                clock=clock,
+            )
+        )
         ports = Ports(
-            pipelines=load_pipelines(settings.pipelines),
+            pipelines=pipelines,
             raw_bucket=settings.resource("raw"),
             checkpoints_bucket=settings.resource("checkpoints"),
             processed_bucket=settings.resource("processed"),
@@ -56,5 +72,13 @@ async def build() -> AsyncIterator[BatchHandler]:
             telemetry=EmfTelemetry(SERVICE),
             clock=clock,
             stranded_after=timedelta(seconds=settings.stranded_after_s),
+            collecting=Collecting(
+                datasets=datasets,
+                plans=S3CollectPlans(objects, settings.resource("state")),
+                leases=DynamoLeases(clients.dynamodb, settings.resource("leases"), clock),
+                owner=f"{socket.gethostname()}/{os.getpid()}",
+                lease_ttl_s=settings.lease_ttl_s,
+                exclusive_for=timedelta(seconds=settings.run_exclusive_s),
+            ),
         )
         yield partial(plan_batch, ports)

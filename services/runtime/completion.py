@@ -82,8 +82,11 @@ class Completion:
         """
         standing = await self.watermarks.read(watermark)
         version, reached = (0, None) if standing is None else (standing.version, standing.cursor)
-        if is_first or (run.frontier is not None and version == run.watermark_version):
-            await self.mirrors.write(mirror, max(filter(None, (reached, run.frontier)), default=None))
+        moves = run.frontier is not None and version == run.watermark_version
+        if is_first or moves:
+            # A frontier that cannot be reached any more (the watermark was reset, say) is not shown either.
+            shown = (reached, run.frontier) if moves else (reached,)
+            await self.mirrors.write(mirror, max(filter(None, shown), default=None))
 
     async def _keep_place(self, name: str, run: Run, covered: Collection) -> None:
         """Let the next forced load go on where this one's limit stopped it, or start over if nothing did."""

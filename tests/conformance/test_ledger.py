@@ -7,9 +7,21 @@ import pytest
 
 from contracts.runs import RunMode, RunState
 from services.runtime.failures import MissingObjectError, UnreachableError
-from services.runtime.ledger import ScanCounts
+from services.runtime.ledger import Collection, ScanCounts
 from tests.conformance.ledger_bench import CUT, NOW, PLACE, SCAN, SETTLEMENT, Bench, OnDynamo, OnTheFake, run
 from tests.fakes.network import Fate
+
+NOTHING_NEW = Collection(start="2025-02-19T02:00:00.000", end="2025-02-19T02:00:00.000")
+EVERYTHING = Collection(
+    start="2025-02-19T02:00:00.000",
+    end="2025-02-21T02:00:00.000",
+    complete_until="2025-02-19T02:00:00.000",
+    limit=10_000,
+    expected_rows=9_876,
+    mirror="processed/pipeline_state/last_run_timestamp.json",
+    resume="nyc_311#service_requests/forced",
+    resume_version=7,
+)
 
 
 class RunConformance:
@@ -50,6 +62,24 @@ class RunConformance:
         await bench.ledger.finish_run("r1", RunState.FAILED)
         await bench.ledger.start_run("r1", planned=9, scan=ScanCounts(), frontier="2099")
         assert (await bench.read()).state is RunState.FAILED
+
+    @pytest.mark.parametrize("collection", [NOTHING_NEW, EVERYTHING])
+    async def test_starting_records_what_is_collected(self, bench: Bench, collection: Collection) -> None:
+        """What a collecting run covers is read as it was written, with all that is unset, until the run has ended."""
+        opened = run(mode=RunMode.INCREMENTAL)
+        await bench.ledger.open_run(opened)
+        assert (await bench.read()).collection is None
+        await bench.ledger.start_run(
+            "r1", planned=3, scan=ScanCounts(), frontier="2025", watermark_version=4, collection=collection
+        )
+        started = replace(
+            opened, state=RunState.RUNNING, planned=3, frontier="2025", watermark_version=4, collection=collection
+        )
+        assert await bench.read() == started
+        assert await bench.ledger.runs() == [started]
+        await bench.ledger.start_run("r1", planned=3, scan=ScanCounts(), frontier="2025", collection=None)
+        await bench.ledger.finish_run("r1", RunState.SUCCEEDED)
+        assert await bench.read() == replace(started, state=RunState.SUCCEEDED, finished_at=NOW)
 
     async def test_an_events_run_has_no_plan(self, bench: Bench) -> None:
         """Its number of segments stays unknown however many are settled."""

@@ -21,6 +21,7 @@ from tests.fakes.network import Fate
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
+RAW = "raw/raw/2026/01/01/visits/r1/s1.json.gz"
 MERGED = SegmentEntry("r1", "s1", Step.MERGED, 5, COUNTS, SETTLEMENT, PLACE, 1, NOW)
 
 
@@ -140,6 +141,7 @@ class SegmentConformance:
         ledger = bench.faulty
         for step in (
             lambda: ledger.plan_segments("r1", [("s1", 5)]),
+            lambda: ledger.segment_fetched("r1", "s1", 5, RAW),
             lambda: ledger.segment_validated("r1", "s1", COUNTS, PLACE),
             lambda: ledger.segment_merged("r1", "s1", SETTLEMENT, location=PLACE, version=1),
         ):
@@ -147,7 +149,7 @@ class SegmentConformance:
             with pytest.raises(UnreachableError):
                 await step()
             await step()
-        assert await bench.ledger.segment("r1", "s1") == MERGED
+        assert await bench.ledger.segment("r1", "s1") == replace(MERGED, fetched=5, raw_location=RAW)
         assert (await bench.read()).settled == 1
 
 

@@ -107,6 +107,44 @@ class WatermarksConformance:
         again = await world.watermarks.advance(W, MONDAY, expected_version=3, run_id="r2")
         assert (again.cursor, again.version) == (MONDAY, 4)
 
+    async def test_complete_until(self, world: World) -> None:
+        """Where nothing can be published any more is kept beside the cursor, to the letter, by every move anew."""
+        sunday = "2026-01-04T10:00:00.000"
+        first = await world.watermarks.advance(W, MONDAY, expected_version=0, run_id="r1", complete_until=sunday)
+        assert first == Watermark(W, MONDAY, 1, "r1", world.clock.now().isoformat(), sunday)
+        assert await world.watermarks.read(W) == first
+        assert await world.watermarks.list() == [first]
+        again = await world.watermarks.advance(W, MONDAY, expected_version=1, run_id="r2", complete_until=MONDAY)
+        assert (again.cursor, again.complete_until) == (MONDAY, MONDAY)
+        silent = await world.watermarks.advance(W, TUESDAY, expected_version=2, run_id="r3")
+        assert await world.watermarks.read(W) == silent
+        assert silent.complete_until is None
+
+    async def test_a_refused_move_completes_nothing(self, world: World) -> None:
+        """A move that is refused leaves where the next run starts to read."""
+        before = await world.watermarks.advance(W, TUESDAY, expected_version=0, run_id="r1", complete_until=MONDAY)
+        for cursor, version in [(TUESDAY, 0), (MONDAY, 1)]:
+            with pytest.raises(ConflictError):
+                await world.watermarks.advance(W, cursor, expected_version=version, run_id="r2", complete_until=TUESDAY)
+        assert await world.watermarks.read(W) == before
+
+    @pytest.mark.parametrize("cursor", [MONDAY, None])
+    async def test_a_reset_completes_nothing(self, world: World, cursor: str | None) -> None:
+        """What an operator takes back has to be read again, so a reset says nothing is complete beyond its cursor."""
+        await world.watermarks.advance(W, TUESDAY, expected_version=0, run_id="r1", complete_until=TUESDAY)
+        await world.watermarks.reset(W, cursor, expected_version=1, run_id="operator")
+        found = await world.watermarks.read(W)
+        assert found is not None
+        assert (found.cursor, found.complete_until) == (cursor, None)
+
+    @pytest.mark.parametrize("fate", [Fate.ANSWER_LOST, Fate.REPEATED])
+    async def test_an_ambiguous_move_keeps_what_is_complete(self, world: World, fate: Fate) -> None:
+        """A move that is recognised as done is returned with all that it wrote."""
+        world.network.next(fate)
+        moved = await world.watermarks.advance(W, TUESDAY, expected_version=0, run_id="r1", complete_until=MONDAY)
+        assert moved.complete_until == MONDAY
+        assert await world.watermarks.read(W) == moved
+
     async def test_reset_before_the_first_write(self, world: World) -> None:
         """A watermark may be set by hand before any run."""
         assert (await world.watermarks.reset(W, MONDAY, expected_version=0, run_id="operator")).version == 1

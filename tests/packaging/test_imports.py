@@ -18,6 +18,7 @@ from services.runtime.settings import PROJECT
 
 LEFT_OUT: Mapping[str, frozenset[str]] = {
     "planner": frozenset({"polars", "pyarrow", "duckdb"}),
+    "fetcher": frozenset({"polars", "pyarrow", "duckdb"}),
     "validator": frozenset({"pyarrow", "duckdb"}),
     "merger": frozenset({"polars", "duckdb"}),
 }

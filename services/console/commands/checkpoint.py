@@ -8,7 +8,9 @@ from uuid import uuid4
 import typer
 
 from contracts.checkpoints import RestoreCheckpoint
+from contracts.pipelines import PartitionTarget, Pipeline
 from contracts.segments import Destination, scope_of
+from services.console.checkpoint_files import destination_of
 from services.console.output import emit_json, emit_table, meter, say
 from services.console.session import Session, open_session
 from services.runtime.checkpoints import Commit
@@ -26,7 +28,7 @@ def versions(
     key: Key = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable result")] = False,
 ) -> None:
-    """Every commit, newest first."""
+    """Every commit, newest first; of a pipeline with several objects the objects, unless one is named by its key."""
     asyncio.run(_versions(pipeline, key, as_json=as_json))
 
 
@@ -47,7 +49,11 @@ def restore(
 
 async def _versions(name: str, key: str | None, *, as_json: bool) -> None:
     async with open_session() as session:
-        destination = session.destination(session.pipeline(name), key)
+        pipeline = session.pipeline(name)
+        if key is None and pipeline.target.fields:
+            await _list(session, pipeline, as_json=as_json)
+            return
+        destination = session.destination(pipeline, key)
         commits = await session.checkpoints.history(f"{destination.bucket}/{destination.key}")
     if as_json:
         emit_json([asdict(commit) for commit in commits])
@@ -59,15 +65,34 @@ async def _versions(name: str, key: str | None, *, as_json: bool) -> None:
     emit_table(f"Versions of {destination.uri}", ["version", "kind", "new rows", "total rows", "up to", "at"], rows)
 
 
+async def _list(session: Session, pipeline: Pipeline, *, as_json: bool) -> None:
+    """Every object of a pipeline whose key is a template, by its head."""
+    heads = [head for head in await session.checkpoints.list(pipeline.name) if head.version]
+    if as_json:
+        emit_json([asdict(head) for head in heads])
+        return
+    if not heads:
+        say(f"{pipeline.name} has no commits yet")
+        return
+    rows = [[destination_of(h.checkpoint).key, h.version, h.total_rows, h.max_cursor] for h in heads]
+    emit_table(f"{len(heads):,} objects of {pipeline.name}", ["key", "version", "total rows", "up to"], rows)
+    say(f"versions of one: tidegate checkpoint versions {pipeline.name} --key KEY")
+
+
 async def _restore(name: str, version: int, key: str | None, *, discard: bool, timeout_s: float) -> None:
     async with open_session() as session:
         pipeline = session.pipeline(name)
+        if key is None and pipeline.target.fields:
+            raise BadDeclarationError(
+                f"{name} has several objects: give --key; `tidegate checkpoint versions {name}` lists them"
+            )
+        is_table = isinstance(pipeline.target, PartitionTarget)
         destination = session.destination(pipeline, key)
         checkpoint = f"{destination.bucket}/{destination.key}"
         request_id = uuid4().hex
         command = RestoreCheckpoint(
             pipeline=name,
-            scope=await _scope(session, name, destination, own=key is None),
+            scope=await _scope(session, name, destination, own=key is None or is_table),
             request_id=request_id,
             destination=destination,
             version=version,
@@ -76,6 +101,8 @@ async def _restore(name: str, version: int, key: str | None, *, discard: bool, t
         known = {commit.version for commit in await session.checkpoints.history(checkpoint)}
         if version and version not in known:
             raise BadDeclarationError(f"{destination.uri} has no version {version}; it has {sorted(known)}")
+        if not known and is_table:
+            raise BadDeclarationError(f"{destination.uri} has no commits; there is nothing to restore")
         await session.publisher.send(MERGE_QUEUE, [command], run_id=request_id)
         commit = await _await_commit(session, checkpoint, request_id, timeout_s)
         undone = (await session.checkpoints.head(checkpoint)).undone
@@ -83,6 +110,10 @@ async def _restore(name: str, version: int, key: str | None, *, discard: bool, t
     say(f"{destination.uri}: version {version} is current again, as version {commit.version} ({rows})")
     if any(high == commit.version - 1 for _, high in undone):
         say(f"rows of undone versions are eligible again; merge them with: tidegate run {name}")
+        if pipeline.is_collected:
+            say(f"what that run would read: tidegate plan {name}")
+    elif discard and pipeline.is_collected:
+        say("rows of undone versions stay out until a run reads them again: within its lag, or by a forced load")
 
 
 async def _scope(session: Session, name: str, destination: Destination, *, own: bool) -> str:

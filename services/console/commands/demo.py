@@ -3,61 +3,26 @@
 import asyncio
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
-from uuid import uuid4
 
 import typer
 
-from contracts.runs import PlanRun, RunState
-from services.console.checkpoint_files import fetch
-from services.console.commands.put import IN_FLIGHT
-from services.console.commands.quarantine import entries
-from services.console.commands.query import ask
-from services.console.commands.run import PLAN_QUEUE
-from services.console.commands.status import show
-from services.console.demo.notifications import announce_again
-from services.console.demo.visit_events import Upload, generate
-from services.console.following import Followed, follow_run, look, wait_idle
+from services.console.commands.demos.nyc_311 import PIPELINE as NYC_311
+from services.console.commands.demos.nyc_311 import show_nyc_311
+from services.console.commands.demos.visit_events import show_visit_events
+from services.console.demo.visit_events import generate
 from services.console.local.stack import down, up
 from services.console.local.state import DataDir, exports
-from services.console.output import as_rows, emit_table, meter, note, say
+from services.console.output import note, say
 from services.console.session import Session, open_session, points_somewhere, use_embedded_stack
-from services.runtime.failures import PermanentError
-from services.runtime.objects import ObjectInfo
 
-PIPELINE = "visit_events"
-TWICE = "notifications delivered twice"
-AGAIN = 100
-"""Notifications that the demo delivers a second time."""
-TIMEOUT_S = 600.0
 OUT = Path("out")
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What all runs of the pipeline together have done so far, in occurrences."""
-
-    merged: int = 0
-    quarantined: int = 0
-    filtered: int = 0
-    ignored: int = 0
-    duplicates: int = 0
-
-    def since(self, before: "Totals") -> "Totals":
-        """What was added."""
-        return Totals(
-            self.merged - before.merged,
-            self.quarantined - before.quarantined,
-            self.filtered - before.filtered,
-            self.ignored - before.ignored,
-            self.duplicates - before.duplicates,
-        )
+LOCAL = ("http://127.0.0.1:", "http://localhost:")
+"""Where a sample portal can be; the demo must not write to any other."""
 
 
 def register(app: typer.Typer) -> None:
@@ -65,13 +30,14 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def demo(
-        files: Annotated[int, typer.Option(help="files to generate", min=50)] = 2_000,
-        seed: Annotated[int, typer.Option(help="same seed, same files")] = 2026,
+        files: Annotated[int, typer.Option(help="visit-event files to generate", min=50)] = 2_000,
+        seed: Annotated[int, typer.Option(help="same seed, same samples")] = 2026,
         out: Annotated[Path, typer.Option(help="folder for the results")] = OUT,
     ) -> None:
-        """Generate visit events, ingest them, prove that none is lost or doubled, and show the result."""
+        """Generate samples, ingest them, prove that no row is lost or doubled, and show the results."""
         with _some_stack() as temporary:
-            asyncio.run(_demo(generate(seed, files), out, temporary=temporary))
+            asyncio.run(_demo(files, seed, out))
+        _next_steps(temporary=temporary)
 
 
 @contextmanager
@@ -83,7 +49,7 @@ def _some_stack() -> Iterator[bool]:
         return
     with TemporaryDirectory(prefix="tidegate-demo-") as folder:
         home = DataDir(Path(folder) / "stack")
-        note("starting a temporary embedded stack (AWS emulator and three services)")
+        note("starting a temporary embedded stack (AWS emulator, sample portal and services)")
         started = up(home, port=0, detach=True, progress=note)
         try:
             os.environ.update(exports(started.state))
@@ -92,84 +58,23 @@ def _some_stack() -> Iterator[bool]:
             down(home, note)
 
 
-async def _demo(uploads: Sequence[Upload], out: Path, *, temporary: bool) -> None:
+async def _demo(files: int, seed: int, out: Path) -> None:
     async with open_session() as session:
-        pipeline = session.pipeline(PIPELINE)
-        before = await _totals(session)
-        started = session.clock.monotonic()
-        prefix = f"{pipeline.source.prefix}demo-{uuid4().hex[:8]}/"
-        put = await _put(session, prefix, uploads)
-        await wait_idle(session, TIMEOUT_S)
-        seconds = session.clock.monotonic() - started
-        await announce_again(session, put[:AGAIN])
-        await wait_idle(session, TIMEOUT_S)
-        run_id = f"{PIPELINE}-demo-{uuid4().hex[:8]}"
-        await session.publisher.send(PLAN_QUEUE, [PlanRun(pipeline=PIPELINE, run_id=run_id)], run_id=run_id)
-        scan = await follow_run(session, run_id, TIMEOUT_S)
-        added = (await _totals(session)).since(before)
-        [file, *_] = await fetch(session, pipeline, out / PIPELINE)
-        reasons = Counter(
-            e["reason"] for e in await entries(session, pipeline) if e["occurrence"]["key"].startswith(prefix)
-        )
-        for run in await session.ledger.runs():
-            if run.pipeline == PIPELINE:
-                show(await look(session, run.run_id))
-        report = ask(
-            [file], pipeline.entity, pipeline.queries["monthly_report"].sql.replace("{table}", pipeline.entity), {}
-        )
-        destination = session.destination(pipeline)
-    emit_table("Visits by latest status (query monthly_report, first rows)", *as_rows(report[:8]))
-    expected = Counter(upload.expected for upload in uploads)
-    expected_reasons = Counter(upload.reason for upload in uploads if upload.expected == "quarantined")
-    rows: list[list[object]] = [
-        ["files put", len(uploads), len(put)],
-        ["merged", expected["merged"], added.merged],
-        *([f"quarantined: {reason}", count, reasons[reason]] for reason, count in sorted(expected_reasons.items())),
-        ["filtered (sandbox projects)", expected["filtered"], added.filtered],
-        ["ignored (foreign files)", expected["ignored"], added.ignored],
-        [TWICE, min(AGAIN, len(put)), added.duplicates],
-    ]
-    emit_table("Demo: visit events", ["what", "expected", "seen"], rows)
-    say(f"checkpoint: {destination.uri} -> {file}")
-    say(f"{len(uploads)} files in {seconds:.1f} s, from the first put to the last commit")
-    _next_steps(temporary=temporary)
-    _check(rows, scan)
+        await show_visit_events(session, generate(seed, files), out)
+        if portal := await _free_portal(session):
+            await show_nyc_311(session, out, seed=seed, portal_url=portal)
 
 
-async def _put(session: Session, prefix: str, uploads: Sequence[Upload]) -> list[ObjectInfo]:
-    """Put files side by side, but versions of one key in their order."""
-    bucket = session.source_bucket(session.pipeline(PIPELINE))
-    by_name: dict[str, list[Upload]] = {}
-    for upload in uploads:
-        by_name.setdefault(upload.name, []).append(upload)
-    gate = asyncio.Semaphore(IN_FLIGHT)
-    put: list[ObjectInfo] = []
-    with meter("files put", len(uploads)) as progress:
-
-        async def one(versions: list[Upload]) -> None:
-            for upload in versions:
-                async with gate:
-                    put.append(await session.objects.put(bucket, prefix + upload.name, upload.body))
-                progress.update(len(put))
-
-        async with asyncio.TaskGroup() as group:
-            for versions in by_name.values():
-                group.create_task(one(versions))
-    return put
-
-
-async def _totals(session: Session) -> Totals:
-    tables = [
-        (await look(session, run.run_id)).table for run in await session.ledger.runs() if run.pipeline == PIPELINE
-    ]
-    hops = [hop for table in tables for hop in table.hops if hop.name != "plan"]
-    return Totals(
-        merged=sum(table.records for table in tables),
-        quarantined=sum(hop.quarantined for hop in hops),
-        filtered=sum(hop.filtered for hop in hops),
-        ignored=sum(hop.ignored for hop in hops),
-        duplicates=sum(hop.duplicates for hop in hops),
-    )
+async def _free_portal(session: Session) -> str | None:
+    """The sample portal, if the demo may put its own rows there: it sets the portal's time, and starts from nothing."""
+    portal = os.environ.get("SOCRATA_DOMAIN_URL", "")
+    if not portal.startswith(LOCAL):
+        note(f"{NYC_311} is left out: SOCRATA_DOMAIN_URL does not name a sample portal")
+        return None
+    if await session.watermarks.read(session.pipeline(NYC_311).watermark) is not None:
+        note(f"{NYC_311} is left out: this stack has collected it before; `tidegate local reset` starts over")
+        return None
+    return portal
 
 
 def _next_steps(*, temporary: bool) -> None:
@@ -177,25 +82,12 @@ def _next_steps(*, temporary: bool) -> None:
     steps = [
         ("local up --detach", "a stack that stays"),
         ("put visit_events DIR", "upload your own event files"),
-        ("wait --idle", "until everything is merged"),
-        ("query visit_events latest_per_visit", "ask the checkpoint"),
+        ("plan nyc_311", "what a run would collect"),
+        ("run nyc_311 --wait", "collect it from the sample portal"),
+        ("query nyc_311 open_by_type", "ask the output"),
         ("quarantine list visit_events", "what was judged bad, and why"),
         ("status", "runs and their state"),
     ]
     say("try next:")
     for arguments, what in steps if temporary else steps[1:]:
         say(f"  {program} {arguments:<38} {what}")
-
-
-def _check(rows: Sequence[Sequence[object]], scan: Followed) -> None:
-    """The demo is a proof: it fails when what was seen is not what was put.
-
-    Raises:
-        PermanentError: naming the first difference.
-    """
-    for what, expected, seen in rows:
-        again = what == TWICE and isinstance(seen, int) and isinstance(expected, int) and seen >= expected
-        if expected != seen and not again:  # SQS may deliver more than the demo did
-            raise PermanentError(f"demo: {what}: expected {expected}, seen {seen}")
-    if scan.run.state is not RunState.SUCCEEDED or scan.table.records:
-        raise PermanentError(f"demo: the scan afterwards should find nothing new, but {scan.table.records} records")

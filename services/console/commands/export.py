@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
         destination: Annotated[Path, typer.Argument(help="folder to write to")],
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable result")] = False,
     ) -> None:
-        """Download the checkpoint object (or one file a checkpoint key)."""
+        """Download the checkpoint object, one file a checkpoint key, or the whole partition tree with its folders."""
         asyncio.run(_export(pipeline, destination, as_json=as_json))
 
 

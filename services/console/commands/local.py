@@ -73,6 +73,7 @@ def show_status(
         typer.echo(json.dumps(now.as_json(), indent=2))
     else:
         endpoint = f" at {now.endpoint}" if now.state == "running" else ""
+        endpoint += f", sample Socrata server at {now.socrata}" if endpoint and now.socrata else ""
         typer.echo(f"{now.state}{endpoint}, data in {now.data_dir}")
         if now.failure:
             typer.echo(f"it stopped by itself: {now.failure}")

@@ -76,16 +76,18 @@ def _named(pipeline: Pipeline, name: str) -> str:
 
 
 def ask(files: Sequence[Path], table: str, sql: str, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Run SQL over Parquet files that appear as ``table`` (and as checkpoint_events); times are UTC.
+    """Run SQL over Parquet files that appear as ``table`` (and as checkpoint_events); times with a zone are UTC.
 
-    Parameters the text uses and nobody gave are NULL. Of several statements the last one answers.
+    Files may differ in their columns: what one lacks is NULL in its rows. Folders such as ``year=2025`` add none, so
+    that the table has the declared columns and no others. Parameters the text uses and nobody gave are NULL. Of several
+    statements the last one answers.
 
     Raises:
         BadDeclarationError: DuckDB refuses the SQL.
     """
     with duckdb.connect() as database:
         database.execute("SET TimeZone = 'UTC'")
-        source = database.read_parquet([str(file) for file in files])
+        source = database.read_parquet([str(file) for file in files], hive_partitioning=False, union_by_name=True)
         for alias in {table, ALIAS}:
             source.create_view(alias)
         try:

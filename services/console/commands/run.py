@@ -9,7 +9,16 @@ from uuid import uuid4
 import typer
 from pydantic import ValidationError
 
-from contracts.runs import ErrorResponse, PlanRun, RunState, ScanPayload, ScanResponse
+from contracts.pipelines import Pipeline
+from contracts.runs import (
+    CollectPayload,
+    CollectResponse,
+    ErrorResponse,
+    PlanRun,
+    RunState,
+    ScanPayload,
+    ScanResponse,
+)
 from services.console.checkpoint_files import destinations
 from services.console.commands.status import show
 from services.console.following import Followed, follow_run
@@ -17,9 +26,16 @@ from services.console.output import emit_json, say
 from services.console.session import Session, open_session
 from services.runtime.checkpoints import Head
 from services.runtime.failures import BadDeclarationError, PermanentError
-from services.runtime.responses import respond
+from services.runtime.responses import respond, respond_collected
 
 PLAN_QUEUE = "plan-requests"
+Payload = Annotated[
+    str,
+    typer.Option(
+        help="JSON: source_bucket, prefix, checkpoint_bucket, …; of a collecting pipeline: "
+        "force_initial_load, max_records, initial_lookback_days"
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,31 +44,41 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def run(
         pipeline: Annotated[str, typer.Argument(help="pipeline to bring up to date")],
-        payload: Annotated[str, typer.Option(help="JSON: source_bucket, prefix, checkpoint_bucket, …")] = "{}",
+        payload: Payload = "{}",
         wait: Annotated[bool, typer.Option("--wait", help="follow the run and exit by its result")] = False,
         timeout: Annotated[float, typer.Option(help="seconds to follow it")] = 900.0,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable result")] = False,
     ) -> None:
-        """Scan the source and ingest what is not settled yet."""
-        asyncio.run(_run(pipeline, _read(payload), wait=wait, timeout_s=timeout, as_json=as_json))
+        """Read the source and ingest what is not settled yet."""
+        asyncio.run(_run(pipeline, payload, wait=wait, timeout_s=timeout, as_json=as_json))
 
 
-def _read(payload: str) -> ScanPayload:
+def request_of(session: Session, pipeline: Pipeline, purpose: str, payload: str, *, dry_run: bool = False) -> PlanRun:
+    """The request for a new run with an operator's payload; ``purpose`` is part of the run's name.
+
+    Raises:
+        BadDeclarationError: the payload is not the JSON document that runs of this pipeline take.
+    """
+    name = pipeline.name
+    run_id = f"{name}{purpose}-{session.clock.now():%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
     try:
-        return ScanPayload.model_validate(json.loads(payload))
-    except json.JSONDecodeError as error:
-        raise BadDeclarationError(f"--payload is not JSON: {error}") from error
+        given = json.loads(payload)
+        if pipeline.is_collected:
+            collect = CollectPayload.model_validate(given)
+            return PlanRun(pipeline=name, run_id=run_id, collect=collect, dry_run=dry_run)
+        return PlanRun(pipeline=name, run_id=run_id, payload=ScanPayload.model_validate(given), dry_run=dry_run)
     except ValidationError as error:
         details = error.errors(include_url=False)
         places = "; ".join(f"{'.'.join(map(str, d['loc'])) or 'the document'}: {d['msg']}" for d in details)
         raise BadDeclarationError(f"--payload: {places}") from error
+    except (ValueError, RecursionError) as error:  # also numbers too long and nesting too deep for Python's reader
+        raise BadDeclarationError(f"--payload is not JSON: {error}") from error
 
 
-async def _run(name: str, payload: ScanPayload, *, wait: bool, timeout_s: float, as_json: bool) -> None:
+async def _run(name: str, payload: str, *, wait: bool, timeout_s: float, as_json: bool) -> None:
     async with open_session() as session:
-        session.pipeline(name)
-        run_id = f"{name}-{session.clock.now():%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
-        command = PlanRun(pipeline=name, run_id=run_id, payload=payload)
+        command = request_of(session, session.pipeline(name), "", payload)
+        run_id = command.run_id
         await session.publisher.send(PLAN_QUEUE, [command], run_id=run_id)
         if not wait:
             _tell(run_id, as_json=as_json)
@@ -66,16 +92,16 @@ async def _run(name: str, payload: ScanPayload, *, wait: bool, timeout_s: float,
         raise PermanentError(f"run {run_id} {followed.run.state}: {followed.run.reason}")
 
 
-async def response_of(session: Session, followed: Followed) -> ScanResponse | ErrorResponse:
-    """What an ended run answers; a failed one names what it put into quarantine."""
+async def response_of(session: Session, followed: Followed) -> ScanResponse | CollectResponse | ErrorResponse:
+    """What an ended run answers; a failed one names the objects it put into quarantine, whole or in part."""
     run = followed.run
-    failed: list[str] = []
+    failed: dict[str, None] = {}
     if run.state is not RunState.SUCCEEDED:
-        failed = [
-            f"s3://{entry['occurrence']['bucket']}/{entry['occurrence']['key']}"
-            async for entry in quarantined(session, f"{run.pipeline}/{run.run_id}/")
-        ]
-    return respond(run, followed.table, await _head(session, followed), failed)
+        async for entry in quarantined(session, f"{run.pipeline}/{run.run_id}/"):
+            failed[f"s3://{entry['occurrence']['bucket']}/{entry['occurrence']['key']}"] = None
+    if session.pipeline(run.pipeline).is_collected:
+        return respond_collected(run, followed.table, list(failed))
+    return respond(run, followed.table, await _head(session, followed), list(failed))
 
 
 async def _head(session: Session, followed: Followed) -> Head:

@@ -1,6 +1,7 @@
 """``tidegate status``: runs, and one run with its ledger and conservation table."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -95,6 +96,9 @@ def describe(followed: Followed) -> dict[str, Any]:
     """A run for machines."""
     return {
         **asdict(followed.run),
+        "fetched": followed.fetched,
+        "nulled": followed.nulled,
+        "new_columns": list(followed.new_columns),
         "balanced": followed.table.balanced,
         "problems": list(followed.table.problems),
         "pending_segments": followed.table.pending_segments,
@@ -111,13 +115,33 @@ def show(followed: Followed) -> None:
         say(f"  reason: {run.reason}")
     if run.destination is not None:
         say(f"  output: {run.destination}")
+    for line in _collected(followed):
+        say(f"  {line}")
     columns = ["hop", "in", "out", "quarantined", "filtered", "ignored", "duplicates", "pending", "missing"]
-    emit_table("Conservation (occurrences)", columns, [_hop(hop) for hop in table.hops])
-    say(
-        "balanced: every occurrence is accounted for"
-        if table.balanced
-        else "NOT BALANCED: " + "; ".join(table.problems)
-    )
+    unit = "occurrence" if followed.fetched is None else "row"
+    emit_table(f"Conservation ({unit}s)", columns, [_hop(hop) for hop in table.hops])
+    say(f"balanced: every {unit} is accounted for" if table.balanced else "NOT BALANCED: " + "; ".join(table.problems))
+
+
+def _collected(followed: Followed) -> Iterator[str]:
+    """What there is to say of rows that we fetch ourselves."""
+    covers = followed.run.collection
+    if covers is not None:
+        yield f"range: {covers.start} to {covers.end}"
+        if covers.limit is not None:
+            yield f"limit reached: {covers.limit:,} rows; the next run goes on exactly there"
+    if followed.fetched is not None:
+        yield f"fetched: {_progress(followed.fetched, None if covers is None else covers.expected_rows)}"
+    if followed.nulled:
+        yield f"nulled: {followed.nulled:,} bad values in good rows"
+    if followed.new_columns:
+        yield f"new columns, kept in the raw objects only: {', '.join(followed.new_columns)}"
+
+
+def _progress(fetched: int, expected: int | None) -> str:
+    if not expected:
+        return f"{fetched:,} rows"
+    return f"{fetched:,} of {expected:,} rows that were counted when the run was planned ({fetched / expected:.0%})"
 
 
 def _hop(hop: Hop) -> list[Any]:

@@ -1,13 +1,14 @@
 """``tidegate watermark``: how far each source is durably ingested."""
 
 import asyncio
+import re
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from contracts.pipelines import Pipeline
+from contracts.pipelines import ObjectSource, Pipeline, SocrataSource
 from services.console.output import emit_json, emit_table, say
 from services.console.session import Session, open_session
 from services.runtime.failures import BadDeclarationError, MissingObjectError
@@ -17,6 +18,7 @@ app = typer.Typer(name="watermark", help="How far each source is durably ingeste
 Json = Annotated[bool, typer.Option("--json", help="machine-readable result")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be read again, change nothing")]
 OPERATOR = "operator"
+FLOATING = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?", re.ASCII)
 
 
 @app.command("list")
@@ -33,22 +35,18 @@ def show(pipeline: str, as_json: Json = False) -> None:
 
 @app.command()
 def reset(pipeline: str, dry_run: DryRun = False) -> None:
-    """Forget it: the next run looks at everything again. Settled occurrences still count once."""
+    """Forget it: the next run looks at everything again. What is settled or in the output still counts once."""
     asyncio.run(_move(pipeline, None, dry_run=dry_run))
 
 
 @app.command()
 def rewind(
-    pipeline: str, to: Annotated[str, typer.Option("--to", help="earlier moment, ISO 8601")], dry_run: DryRun = False
+    pipeline: str,
+    to: Annotated[str, typer.Option("--to", help="earlier moment, ISO 8601; without a zone where the source has none")],
+    dry_run: DryRun = False,
 ) -> None:
     """Set it back: the next run looks again at everything from there."""
-    try:
-        moment = datetime.fromisoformat(to)
-    except ValueError as error:
-        raise BadDeclarationError(f"--to: {error}") from error
-    if moment.tzinfo is None:
-        raise BadDeclarationError(f"--to {to}: give a zone, for example {to}+00:00")
-    asyncio.run(_move(pipeline, moment, dry_run=dry_run))
+    asyncio.run(_move(pipeline, to, dry_run=dry_run))
 
 
 async def _list(*, as_json: bool) -> None:
@@ -57,8 +55,8 @@ async def _list(*, as_json: bool) -> None:
     if as_json:
         emit_json([asdict(mark) for mark in marks])
     elif marks:
-        rows = [[m.name, m.cursor, m.version, m.run_id, m.updated_at] for m in marks]
-        emit_table("Watermarks", ["watermark", "cursor", "version", "run", "updated"], rows)
+        rows = [[m.name, m.cursor, m.complete_until, m.version, m.run_id, m.updated_at[:19]] for m in marks]
+        emit_table("Watermarks", ["watermark", "cursor", "complete until", "version", "run", "updated"], rows)
     else:
         say("no watermarks yet: no run has succeeded")
 
@@ -69,7 +67,9 @@ async def _show(name: str, *, as_json: bool) -> None:
     if as_json:
         emit_json(asdict(mark))
     else:
-        say(f"{mark.name}: {mark.cursor or 'reset'} (version {mark.version}, run {mark.run_id}, {mark.updated_at})")
+        until = "" if mark.complete_until is None else f", complete until {mark.complete_until}"
+        cursor = mark.cursor or "reset"
+        say(f"{mark.name}: {cursor}{until} (version {mark.version}, run {mark.run_id}, {mark.updated_at})")
 
 
 async def _read(session: Session, pipeline: Pipeline) -> Watermark:
@@ -79,16 +79,20 @@ async def _read(session: Session, pipeline: Pipeline) -> Watermark:
     return mark
 
 
-async def _move(name: str, moment: datetime | None, *, dry_run: bool) -> None:
+async def _move(name: str, to: str | None, *, dry_run: bool) -> None:
     async with open_session() as session:
         pipeline = session.pipeline(name)
+        source = pipeline.source
+        cursor = None if to is None else (zoned(to) if isinstance(source, ObjectSource) else floating(to))
         mark = await _read(session, pipeline)
-        cursor = None if moment is None else moment.isoformat()
-        if moment is not None and mark.cursor is not None and moment > datetime.fromisoformat(mark.cursor):
-            raise BadDeclarationError(f"{cursor} is later than {mark.cursor}: nobody moves it forward by hand")
+        if cursor is not None:
+            check_backwards(source, mark, cursor)
         if dry_run:
-            again = await _objects_since(session, pipeline, moment)
-            say(f"{again} objects would be looked up again; those that are settled still count once")
+            if isinstance(source, ObjectSource):
+                again = await _objects_since(session, pipeline, cursor)
+                say(f"{again} objects would be looked up again; those that are settled still count once")
+            else:
+                say(f"{read_again(source, mark, cursor)}; rows that are in the output still count once")
             return
         moved = await session.watermarks.reset(
             pipeline.watermark, cursor, expected_version=mark.version, run_id=OPERATOR
@@ -96,8 +100,75 @@ async def _move(name: str, moment: datetime | None, *, dry_run: bool) -> None:
     say(f"{moved.name}: {mark.cursor or 'reset'} -> {moved.cursor or 'reset'}")
 
 
-async def _objects_since(session: Session, pipeline: Pipeline, moment: datetime | None) -> int:
-    start = None if moment is None else moment - timedelta(hours=pipeline.source.lag_hours)
+def zoned(to: str) -> str:
+    """The cursor for a moment in the time of S3: ISO 8601 with a zone.
+
+    Raises:
+        BadDeclarationError: it is not.
+    """
+    moment = _moment(to)
+    if moment.tzinfo is None:
+        raise BadDeclarationError(f"--to {to}: give a zone, for example {to}+00:00")
+    return moment.isoformat()
+
+
+def floating(to: str) -> str:
+    """The cursor for a moment in a source's local time, as it was given: cursors are compared as text.
+
+    Raises:
+        BadDeclarationError: it has a zone, or is not written as sources write it.
+    """
+    if _moment(to).tzinfo is not None:
+        raise BadDeclarationError(f"--to {to}: the source's times have no zone; give its local time without one")
+    if not FLOATING.fullmatch(to):
+        raise BadDeclarationError(f"--to {to}: write it as the source does, for example 2025-02-21T14:30:00.000")
+    return to
+
+
+def _moment(to: str) -> datetime:
+    try:
+        return datetime.fromisoformat(to)
+    except ValueError as error:
+        raise BadDeclarationError(f"--to: {error}") from error
+
+
+def check_backwards(source: ObjectSource | SocrataSource, mark: Watermark, cursor: str) -> None:
+    """Refuse what would make the next run read less than it would have read.
+
+    Raises:
+        BadDeclarationError: the cursor is later than the watermark's, or its lag begins after what the watermark holds
+            complete.
+    """
+    if mark.cursor is not None and datetime.fromisoformat(cursor) > datetime.fromisoformat(mark.cursor):
+        raise BadDeclarationError(f"{cursor} is later than {mark.cursor}: nobody moves it forward by hand")
+    until = mark.complete_until
+    if until is not None and datetime.fromisoformat(until) < _less_lag(source, cursor):
+        raise BadDeclarationError(f"{cursor} would read less: the next run starts at {until} already")
+
+
+def read_again(source: SocrataSource, mark: Watermark, cursor: str | None) -> str:
+    """What moving the watermark means for the next run of a collecting pipeline; None is a reset."""
+    now = "starts over" if mark.cursor is None else f"starts at {_start(source, mark.cursor, mark.complete_until)}"
+    if cursor is None:
+        return f"the next run would load the last {source.initial_lookback_days} days anew; as it stands, it {now}"
+    start = _start(source, cursor, None)
+    return f"the next run would start at {start} ({source.lag_hours} h of lag before {cursor}); as it stands, it {now}"
+
+
+def _start(source: SocrataSource, cursor: str, complete_until: str | None) -> str:
+    return complete_until or _less_lag(source, cursor).isoformat(timespec="milliseconds")
+
+
+def _less_lag(source: ObjectSource | SocrataSource, cursor: str) -> datetime:
+    moment = datetime.fromisoformat(cursor)
+    try:
+        return moment - timedelta(hours=source.lag_hours)
+    except OverflowError:  # at the calendar's beginning there is nothing earlier to read
+        return moment
+
+
+async def _objects_since(session: Session, pipeline: Pipeline, cursor: str | None) -> int:
+    start = None if cursor is None else _less_lag(pipeline.source, cursor)
     count = 0
     async for info in session.objects.list_versions(session.source_bucket(pipeline), pipeline.source.prefix):
         recent = start is None or info.last_modified is None or info.last_modified >= start

@@ -42,13 +42,14 @@ def up(
     port: int | None = None,
     detach: bool,
     progress: Progress,
-    workers: Mapping[str, Sequence[str]] = WORKERS,
+    workers: Mapping[str, Sequence[str]] | None = None,
     on_ready: Callable[[Up], None] = lambda _: None,
 ) -> Up:
     """Start the stack unless it runs. In front, return when it has stopped; detached, when it is ready.
 
-    ``port`` None takes the last one used, else the usual one, else any that is free. ``on_ready`` is called once
-    the stack answers, also when it ran already.
+    ``port`` None takes the last one used, else the usual one, else any that is free. ``workers`` None are the
+    project's own services, with the sample Socrata server beside them. ``on_ready`` is called once the stack answers,
+    also when it ran already.
 
     Raises:
         BadDeclarationError: the port is taken or the directory is not a stack's; nothing was started.
@@ -61,8 +62,14 @@ def up(
         try:
             with home.owned():
                 clean_up(home, progress)  # before the choice of a port, which a leftover may still hold
+            chosen = _choose(home, port)
             options = Options(
-                data_dir=home.path, port=_choose(home, port), stack=stack, detached=detach, workers=workers
+                data_dir=home.path,
+                port=chosen,
+                socrata_port=_choose_socrata(home, chosen) if workers is None else None,
+                stack=stack,
+                detached=detach,
+                workers=WORKERS if workers is None else workers,
             )
             if not detach:
                 return _in_front(home, options, progress, on_ready)
@@ -150,6 +157,18 @@ def _choose(home: DataDir, port: int | None) -> int:
         except BadDeclarationError:
             continue  # somebody else has it; nobody asked for this very port
     return choose_port(0)
+
+
+def _choose_socrata(home: DataDir, taken: int) -> int:
+    """The last one used, so that exported settings stay right, or any that is free; not the emulator's."""
+    state = home.load()
+    try:
+        port = choose_port((state.socrata_port if state else None) or 0)
+    except BadDeclarationError:
+        port = choose_port(0)
+    while port == taken:
+        port = choose_port(0)
+    return port
 
 
 def _in_front(home: DataDir, options: Options, progress: Progress, on_ready: Callable[[Up], None]) -> Up:

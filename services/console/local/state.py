@@ -36,6 +36,8 @@ class StackState(BaseModel):
     phase: Phase
     stack: str
     port: int
+    socrata_port: int | None = None
+    """Of the sample Socrata server; None where none runs."""
     detached: bool
     started_at: datetime
     supervisor: ProcessRecord
@@ -48,9 +50,14 @@ class StackState(BaseModel):
         """What ``AWS_ENDPOINT_URL`` must be."""
         return f"http://{HOST}:{self.port}"
 
+    @property
+    def socrata(self) -> str | None:
+        """What ``SOCRATA_DOMAIN_URL`` must be; None where no sample server runs."""
+        return None if self.socrata_port is None else f"http://{HOST}:{self.socrata_port}"
+
 
 def exports(state: StackState) -> dict[str, str]:
-    """The environment that points any AWS client, and every ``tidegate`` command, at this stack."""
+    """The environment that points any AWS client, every service and ``tidegate`` command at this stack."""
     return {
         "AWS_ENDPOINT_URL": state.endpoint,
         "AWS_ACCESS_KEY_ID": ACCOUNT,  # the emulator's default account, which `awslocal` uses as well
@@ -58,6 +65,7 @@ def exports(state: StackState) -> dict[str, str]:
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
         "TIDEGATE_STACK": state.stack,
+        **({} if state.socrata is None else {"SOCRATA_DOMAIN_URL": state.socrata}),
     }
 
 

@@ -29,6 +29,8 @@ class StackStatus:
     """running, starting, stopping, stopped, or crashed (its supervisor was killed)."""
     data_dir: str
     endpoint: str | None
+    socrata: str | None
+    """Where the sample Socrata server answers."""
     stack: str | None
     failure: str | None
     recovery_pending: bool
@@ -43,7 +45,7 @@ def status(home: DataDir) -> StackStatus:
     """Every process with its state, resident memory and uptime."""
     state = home.load() if home.is_ours else None
     if state is None:
-        return StackStatus("stopped", str(home.path), None, None, None, recovery_pending=False, processes=[])
+        return StackStatus("stopped", str(home.path), None, None, None, None, recovery_pending=False, processes=[])
     supervised = state.supervisor.alive
     condition: str = state.phase if supervised or state.phase == "stopped" else "crashed"
     records = [] if condition == "stopped" else [state.supervisor, *state.processes]
@@ -51,6 +53,7 @@ def status(home: DataDir) -> StackStatus:
         state=condition,
         data_dir=str(home.path),
         endpoint=state.endpoint,
+        socrata=state.socrata,
         stack=state.stack,
         failure=state.failure,
         recovery_pending=home.recovery_pending,

@@ -17,6 +17,7 @@ from services.console.local.emulator import STOP_GRACE_S, Emulator, last_line, l
 from services.console.local.environment import pointed_at, with_absolute_paths, without_aws
 from services.console.local.processes import EMULATOR, ProcessRecord, tagged, tags, terminate
 from services.console.local.provision import load_topology, provision
+from services.console.local.socrata import SOCRATA, command, wait_ready
 from services.console.local.state import AlreadyRunningError, DataDir, Phase, StackState, exports
 from services.console.local.venv import Progress, ensure_installed
 from services.console.local.worker import WORKERS, Worker
@@ -51,6 +52,8 @@ class Options(BaseModel):
 
     data_dir: Path
     port: int
+    socrata_port: int | None = None
+    """Of the sample Socrata server; None: none is started."""
     stack: str = "tidegate"
     detached: bool = False
     workers: Mapping[str, Sequence[str]] = WORKERS
@@ -71,6 +74,7 @@ class Supervisor:
             phase="starting",
             stack=options.stack,
             port=options.port,
+            socrata_port=options.socrata_port,
             detached=options.detached,
             started_at=datetime.now(UTC),
             supervisor=ProcessRecord.of("supervisor", os.getpid(), log=self._home.log("supervisor")),
@@ -100,6 +104,8 @@ class Supervisor:
     def _start(self) -> None:
         self._write("starting")
         python = ensure_installed(self._progress)
+        environ = _WORKER_DEFAULTS | without_aws(with_absolute_paths(os.environ)) | exports(self.state)
+        portal = self._start_socrata(environ)
         self._emulator = Emulator.start(self._home.path, self._options.port, python=python)
         self._emulator_record = ProcessRecord.of(EMULATOR, self._emulator.process.pid, log=log_path(self._home.path))
         if self._emulator.recovered:
@@ -108,15 +114,27 @@ class Supervisor:
         self._write("starting")
         with pointed_at(exports(self.state)):
             asyncio.run(self._provision())
-        environ = _WORKER_DEFAULTS | without_aws(with_absolute_paths(os.environ)) | exports(self.state)
-        for name, command in self._options.workers.items():
+        if portal is not None and self._options.socrata_port is not None:
+            wait_ready(self._options.socrata_port, self._home.log(SOCRATA), lambda: portal.is_alive)
+        for name, arguments in self._options.workers.items():
             if self._stop.is_set():
                 return
-            worker = Worker(name, command, environ | tags(self._home.path, name), self._home.log(name))
-            worker.start()
-            self._workers.append(worker)
-            self._write("starting")
+            self._start_worker(name, arguments, environ)
         self._write("running")
+
+    def _start_socrata(self, environ: Mapping[str, str]) -> Worker | None:
+        """Start the sample Socrata server while the emulator is being set up."""
+        if self._options.socrata_port is None:
+            return None
+        arguments = command(self._home.path, self._options.socrata_port, datetime.now().astimezone())
+        return self._start_worker(SOCRATA, arguments, environ)
+
+    def _start_worker(self, name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> Worker:
+        worker = Worker(name, arguments, {**environ, **tags(self._home.path, name)}, self._home.log(name))
+        worker.start()
+        self._workers.append(worker)
+        self._write("starting")
+        return worker
 
     async def _provision(self) -> None:
         async with Clients() as clients:

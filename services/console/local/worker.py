@@ -11,7 +11,7 @@ from services.console.local.processes import ProcessRecord
 from services.runtime.settings import PROJECT
 
 WORKERS: Mapping[str, Sequence[str]] = {
-    name: (sys.executable, "-m", f"services.{name}.worker") for name in ("planner", "validator", "merger")
+    name: (sys.executable, "-m", f"services.{name}.worker") for name in ("planner", "fetcher", "validator", "merger")
 }
 """The services of the stack and how each is started, from the project's folder."""
 
@@ -23,7 +23,7 @@ HEALTHY_AFTER_S = 60.0
 
 
 class Worker:
-    """Starts a service, starts it again when it dies, and stops it."""
+    """Starts a service (or the sample Socrata server), starts it again when it dies, and stops it."""
 
     def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         self.name = name
@@ -59,6 +59,11 @@ class Worker:
         if self._process is None:
             raise RuntimeError(f"{self.name} was not started")
         return self._process
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._popen.poll() is None
 
     def watch(self, now: float) -> str | None:
         """Look after the process at monotonic time ``now``; a line for the operator when something changed."""

@@ -7,11 +7,12 @@ import structlog
 from contracts.catalog import PLANNER_COMMANDS
 from contracts.envelope import UnreadableMessageError, open_message
 from contracts.runs import PlanRun, ScheduledScan
-from services.planner.core import run_id_of_slot
+from services.planner.core.scan import run_id_of_slot
+from services.planner.core.window import SNOOZE_S
 from services.planner.ports import Ports
 from services.planner.use_case.plan import plan_run
 from services.runtime.deliveries import Delivery, Outcome
-from services.runtime.failures import TemporaryError, TidegateError
+from services.runtime.failures import LeaseHeldError, TemporaryError, TidegateError
 from services.runtime.telemetry import correlated
 
 log = structlog.get_logger()
@@ -24,13 +25,20 @@ async def plan_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
         try:
             _, command = open_message(delivery.body, PLANNER_COMMANDS)
             if isinstance(command, ScheduledScan):
-                command = PlanRun(pipeline=command.pipeline, run_id=run_id_of_slot(command.pipeline, command.slot))
+                run_id = run_id_of_slot(command.pipeline, command.slot)
+                command = PlanRun(pipeline=command.pipeline, run_id=run_id, collect=command.collect)
             if isinstance(command, PlanRun):
                 with correlated(run_id=command.run_id, pipeline=command.pipeline):
-                    await plan_run(ports, command)
+                    await plan_run(ports, command, receives=delivery.receives)
         except (TidegateError, UnreadableMessageError) as error:
             log.warning("not planned", error=str(error), kind=type(error).__name__, delivery=delivery.id)
-            delay = error.delay if isinstance(error, TemporaryError) else None
-            outcome.fail([delivery.id], str(error), delay=delay)
+            outcome.fail([delivery.id], str(error), delay=_delay(error))
     ports.telemetry.flush()
     return outcome
+
+
+def _delay(error: Exception) -> float | None:
+    """Seconds until the request comes again; a planner holds its lease much shorter than it lasts."""
+    if isinstance(error, LeaseHeldError):
+        return min(error.delay, SNOOZE_S)
+    return error.delay if isinstance(error, TemporaryError) else None

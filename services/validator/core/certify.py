@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from services.validator.core.columns import Rule, rule_for
 from services.validator.core.layout import Layout
+from services.validator.core.texts import texts_of
 
 SMALLEST_PASS = 1_024
 """Rows below which a pass over columns costs more than handing them to Pydantic."""
@@ -61,7 +62,7 @@ class Certifier:
 
     def certify(self, documents: Sequence[bytes]) -> Certified:
         """The rows of one block that are proven to be valid, with the values the model would give them."""
-        texts = _texts(documents)
+        texts = texts_of(documents)  # null is never proven
         pending = pl.arange(len(documents), dtype=pl.UInt32, eager=True)
         parts: list[tuple[pl.DataFrame, pl.Series]] = []
         waiting = [signature for signature, _ in self._yields.most_common()]
@@ -136,18 +137,3 @@ class Certifier:
             return None
         is_spaced = text.startswith(f'{{"{keys[0]}": ')
         return tuple((key, rule_for(key, value)) for key, value in members), is_spaced
-
-
-def _texts(documents: Sequence[bytes]) -> pl.Series:
-    """Documents as strings; null for what is not UTF-8, and null is never proven."""
-    try:
-        return pl.Series(documents, dtype=pl.Binary).cast(pl.String)
-    except pl.exceptions.ComputeError:  # a cast is all or nothing: one bad document spoils the block
-        return pl.Series([_text(document) for document in documents], dtype=pl.String)
-
-
-def _text(document: bytes) -> str | None:
-    try:
-        return document.decode()
-    except UnicodeDecodeError:
-        return None

@@ -39,7 +39,7 @@ def run(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess
 
 
 USAGE = {
-    ("run", "nothing"): "there is no pipeline 'nothing'; there are visit_events",
+    ("run", "nothing"): "there is no pipeline 'nothing'; there are ",
     ("run", "visit_events", "--payload", "{"): "--payload is not JSON: Expecting property name",
     ("query", "visit_events", "nothing"): "visit_events has no query 'nothing'; it has latest_per_visit",
 }
@@ -51,6 +51,21 @@ MORE_USAGE = {
     ("watermark", "rewind", "visit_events", "--to", "soon"): "--to: Invalid isoformat string: 'soon'",
     ("watermark", "rewind", "visit_events", "--to", "2026-01-01"): "--to 2026-01-01: give a zone",
     ("dlq", "show", "nothing"): "there is no queue 'nothing'; there are plan-requests",
+    ("plan", "nothing"): "there is no pipeline 'nothing'; there are ",
+    ("plan", "nyc_311", "--payload", "nothing"): "--payload is not JSON: Expecting value",
+    ("run", "nyc_311", "--payload", '{"since": 1}'): "--payload: since: Extra inputs are not permitted",
+    ("run", "nyc_311", "--payload", '{"max_records": 0}'): "--payload: max_records: Input should be greater than 0",
+    ("run", "nyc_311", "--payload", '{"prefix": "x"}'): "--payload: prefix: Extra inputs are not permitted",
+    (
+        "run",
+        "visit_events",
+        "--payload",
+        '{"max_records": 1}',
+    ): "--payload: max_records: Extra inputs are not permitted",
+    ("watermark", "rewind", "nyc_311", "--to", "soon"): "--to: Invalid isoformat string: 'soon'",
+    ("watermark", "rewind", "nyc_311", "--to", "2025-02-21T00:00:00Z"): "--to 2025-02-21T00:00:00Z: the source's times",
+    ("watermark", "rewind", "nyc_311", "--to", "2025-02-21"): "--to 2025-02-21: write it as the source does",
+    ("checkpoint", "restore", "nyc_311", "1"): "nyc_311 has several objects: give --key",
     ("wait",): "give either a run or --idle",
     ("wait", "r", "--idle"): "give either a run or --idle",
 }

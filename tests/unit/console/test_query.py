@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -93,6 +94,33 @@ def test_the_last_statement_answers(files: list[Path]) -> None:
     assert ask(files, "things", sql, {"least": "1"}) == [{"name": "y"}, {"name": "z"}]
 
 
+def test_folders_add_no_columns(tmp_path: Path) -> None:
+    """A file's own ``month`` is not hidden by the folder it lies in, and the folders are no columns."""
+    for month in (1, 2):
+        folder = tmp_path / "year=2025" / f"month={month:02d}"
+        folder.mkdir(parents=True)
+        pl.DataFrame({"month": [f"m{month}"], "n": [month]}).write_parquet(folder / "data_2025-02-21.parquet")
+    found = ask(sorted(tmp_path.rglob("*.parquet")), "things", "SELECT * FROM things ORDER BY n", {})
+    assert found == [{"month": "m1", "n": 1}, {"month": "m2", "n": 2}]
+
+
+def test_files_of_several_ages_are_one_table(tmp_path: Path) -> None:
+    """Columns go by their names; those that an older file lacks are NULL in its rows."""
+    pl.DataFrame({"a": [1], "b": ["x"]}).write_parquet(tmp_path / "old.parquet")
+    pl.DataFrame({"b": ["y"], "c": [2.5], "a": [2]}).write_parquet(tmp_path / "young.parquet")
+    files = [tmp_path / "old.parquet", tmp_path / "young.parquet"]
+    found = ask(files, "things", "SELECT a, b, c FROM things ORDER BY a", {})
+    assert found == [{"a": 1, "b": "x", "c": None}, {"a": 2, "b": "y", "c": 2.5}]
+
+
+def test_floating_times_stay_as_they_are(tmp_path: Path) -> None:
+    """What has no zone is given none: the month of a late evening is the source's own."""
+    late = datetime(2025, 2, 28, 23, 59, 59, 999_000)  # noqa: DTZ001 - floating
+    pl.DataFrame({"moment": [late]}).write_parquet(tmp_path / "a.parquet")
+    sql = "SELECT moment, strftime(moment, '%Y-%m') AS month FROM things"
+    assert ask([tmp_path / "a.parquet"], "things", sql, {}) == [{"moment": late, "month": "2025-02"}]
+
+
 def test_every_shipped_query_asks_for_columns_that_exist(tmp_path: Path) -> None:
     """Each runs over an empty checkpoint without an error."""
     pipeline = load_pipeline(PROJECT / "pipelines" / "visit_events.toml")
@@ -106,3 +134,32 @@ def test_every_shipped_query_asks_for_columns_that_exist(tmp_path: Path) -> None
     pl.DataFrame(schema=schema).write_parquet(file)
     for query in pipeline.queries.values():
         assert ask([file], pipeline.entity, query.sql.replace("{table}", pipeline.entity), {}) == []
+
+
+def test_every_query_over_service_requests_answers(tmp_path: Path) -> None:
+    """Each counts the three requests in two files; a key that is in both is what ``duplicates`` finds."""
+    pipeline = load_pipeline(PROJECT / "pipelines" / "nyc_311.toml")
+
+    def write(name: str, rows: list[tuple[str, int]]) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        columns: dict[str, list[Any]] = {column: [None] * len(rows) for column in pipeline.output_columns}
+        columns |= {
+            "unique_key": [key for key, _ in rows],
+            "created_date": [datetime(2025, month, 3, 23, 30) for _, month in rows],  # noqa: DTZ001 - floating
+            "status": ["Open"] * len(rows),
+        }
+        pl.DataFrame(columns).write_parquet(tmp_path / name)
+
+    write("year=2025/month=01/data_2025-02-21.parquet", [("1", 1), ("2", 1)])
+    write("year=2025/month=02/data_2025-02-21.parquet", [("3", 2)])
+
+    def answer(name: str) -> list[dict[str, Any]]:
+        sql = pipeline.queries[name].sql.replace("{table}", pipeline.entity)
+        return ask(sorted(tmp_path.rglob("*.parquet")), pipeline.entity, sql, {})
+
+    assert answer("duplicates") == []
+    assert answer("by_month") == [{"month": "2025-01", "requests": 2}, {"month": "2025-02", "requests": 1}]
+    for name in pipeline.queries.keys() - {"duplicates"}:
+        assert sum(record["requests"] for record in answer(name)) == 3, name
+    write("year=2025/month=02/data_2025-02-22.parquet", [("2", 2)])
+    assert answer("duplicates") == [{"unique_key": "2", "count": 2}]

@@ -1,0 +1,1 @@
+"""What the demo shows of each pipeline, and how it proves it."""

@@ -1,0 +1,83 @@
+"""``tidegate plan``: what a run would do, and nothing else."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from contracts.pipelines import Pipeline
+from contracts.plans import PlanPreview
+from services.console.commands.run import PLAN_QUEUE, Payload, request_of
+from services.console.output import emit_json, emit_table, meter, say
+from services.console.session import Session, open_session
+from services.runtime.failures import MalformedError, PermanentError, TemporaryError
+
+POLL_S = 0.25
+SHOWN = 50
+"""Segments a table shows; --json gives all."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def plan(
+        pipeline: Annotated[str, typer.Argument(help="pipeline whose next run to plan")],
+        payload: Payload = "{}",
+        timeout: Annotated[float, typer.Option(help="seconds to wait for the planner")] = 60.0,
+        as_json: Annotated[bool, typer.Option("--json", help="machine-readable result")] = False,
+    ) -> None:
+        """Show what a run would read and send; nothing is dispatched, nothing is written but the preview."""
+        asyncio.run(_plan(pipeline, payload, timeout_s=timeout, as_json=as_json))
+
+
+async def _plan(name: str, payload: str, *, timeout_s: float, as_json: bool) -> None:
+    async with open_session() as session:
+        pipeline = session.pipeline(name)
+        request = request_of(session, pipeline, "-plan", payload, dry_run=True)
+        await session.publisher.send(PLAN_QUEUE, [request], run_id=request.run_id)
+        preview = await _await_preview(session, request.run_id, timeout_s)
+    if as_json:
+        emit_json(preview.model_dump(mode="json"))
+    if preview.error is not None:
+        raise PermanentError(f"no plan for {name}: {preview.error}")
+    if not as_json:
+        show(preview, pipeline)
+
+
+async def _await_preview(session: Session, run_id: str, timeout_s: float) -> PlanPreview:
+    bucket, key = session.settings.resource("state"), f"plans/{run_id}/preview.json"
+    deadline = session.clock.monotonic() + timeout_s
+    with meter("waiting for the planner"):
+        while await session.objects.head(bucket, key) is None:
+            if session.clock.monotonic() >= deadline:
+                raise TemporaryError(
+                    f"no planner answered after {timeout_s:g} s: none is running, it is busy, or its source is down"
+                )
+            await asyncio.sleep(POLL_S)
+    try:
+        return PlanPreview.model_validate_json((await session.objects.get(bucket, key)).body)
+    except ValidationError as error:
+        raise MalformedError(f"s3://{bucket}/{key} is not a preview: {error.errors()[0]['msg']}") from error
+
+
+def show(preview: PlanPreview, pipeline: Pipeline) -> None:
+    """A preview for people; rows are occurrences where objects are scanned."""
+    unit = "rows" if pipeline.is_collected else "objects"
+    size = f"{preview.rows:,} {unit} in {len(preview.segments):,} segments"
+    say(f"plan of {preview.pipeline}  {preview.mode.value}  {size}")
+    if preview.start is not None:
+        say(f"  range: {preview.start} to {preview.end}")
+    if preview.limit is not None:
+        say(f"  limit: stops at {preview.limit:,} {unit}; the next run goes on exactly there")
+    say(f"  source: {preview.requests:,} requests; queues: {preview.messages:,} messages")
+    if preview.frontier is not None:
+        say(f"  watermark afterwards: {preview.frontier}")
+    if not preview.segments:
+        say("nothing to read")
+        return
+    rows: list[list[Any]] = [[each.segment_id, each.rows, each.label] for each in preview.segments[:SHOWN]]
+    emit_table("Segments", ["segment", unit, "holds"], rows)
+    if len(preview.segments) > SHOWN:
+        say(f"… and {len(preview.segments) - SHOWN:,} more (--json gives all)")

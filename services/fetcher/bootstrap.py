@@ -1,0 +1,57 @@
+"""Composition root of the fetcher: settings → adapters → bound use case."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from services.fetcher.adapters import S3RawObjects
+from services.fetcher.config import FetcherSettings
+from services.fetcher.ports import Ports
+from services.fetcher.use_case import fetch_batch
+from services.runtime.aws.budgets import DynamoRateBudget
+from services.runtime.aws.clients import Clients
+from services.runtime.aws.ledger import DynamoLedger
+from services.runtime.aws.objects import S3Objects
+from services.runtime.aws.publishing import AwsPublisher
+from services.runtime.aws.secrets import SecretsManagerSecrets
+from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.aws.watermarks import DynamoWatermarks
+from services.runtime.clock import SystemClock
+from services.runtime.completion import Completion
+from services.runtime.declarations import load_pipelines
+from services.runtime.deliveries import BatchHandler
+from services.runtime.mirrors import StateMirrors
+from services.runtime.socrata.opening import open_datasets
+from services.runtime.telemetry import configure_logging
+
+SERVICE = "fetcher"
+QUEUE = "fetch-segments"
+
+
+@asynccontextmanager
+async def build() -> AsyncIterator[BatchHandler]:
+    """Open everything the fetcher needs, for as long as the block runs."""
+    settings = FetcherSettings.read(os.environ)
+    configure_logging(SERVICE, settings.log_level)
+    clock = SystemClock()
+    pipelines = load_pipelines(settings.pipelines)
+    async with Clients() as clients:
+        objects = S3Objects(clients.s3)
+        ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
+        watermarks = DynamoWatermarks(clients.dynamodb, settings.resource("watermarks"), clock)
+        publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
+        budget = DynamoRateBudget(clients.dynamodb, settings.resource("budgets"), clock)
+        secrets = SecretsManagerSecrets(clients.secretsmanager, clock)
+        async with open_datasets(settings, pipelines, budget=budget, secrets=secrets, clock=clock) as datasets:
+            ports = Ports(
+                pipelines=pipelines,
+                raw_bucket=settings.resource("raw"),
+                datasets=datasets,
+                raw=S3RawObjects(objects),
+                ledger=ledger,
+                completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, clock)),
+                telemetry=EmfTelemetry(SERVICE),
+                clock=clock,
+            )
+            yield partial(fetch_batch, ports)

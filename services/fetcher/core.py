@@ -1,0 +1,129 @@
+"""What a fetch decides on values: the name of the object, where a range ends, and what the object holds."""
+
+import io
+import zlib
+from dataclasses import dataclass, replace
+
+from contracts.fetching import FetchSegment
+from contracts.pipelines import FetchedName, Pipeline, SocrataSource
+from contracts.runs import RunState
+from services.runtime.datasets import Block, Position, position_of
+from services.runtime.failures import BadDeclarationError, PermanentError
+from services.runtime.ledger import Run
+
+LEVEL = 2
+"""Of compression. On rows of the 311 dataset: 280 MB/s to 13.2 %, where 1 makes 286 MB/s to 14.3 %, 3 makes 253 MB/s
+to 12.5 %, 6 makes 123 MB/s to 9.7 %, and bz2 19 MB/s to 9.0 %."""
+GZIP = 16 + zlib.MAX_WBITS
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One command with the declarations it refers to."""
+
+    command: FetchSegment
+    pipeline: Pipeline
+    source: SocrataSource
+    bucket: str
+
+    @property
+    def key(self) -> str:
+        """Key of the segment's raw object, the same for every delivery of the command."""
+        name = FetchedName(
+            run_date=self.command.run_date,
+            pipeline=self.pipeline.name,
+            run_id=self.command.run_id,
+            segment_id=self.command.segment_id,
+        )
+        return name.key(self.source.prefix)
+
+    @property
+    def location(self) -> str:
+        """``{bucket}/{key}``."""
+        return f"{self.bucket}/{self.key}"
+
+
+def job_of(command: FetchSegment, pipelines: dict[str, Pipeline], raw_bucket: str) -> Job:
+    """What a command asks for.
+
+    Raises:
+        BadDeclarationError: there is no such pipeline, or it is not collected from a source.
+    """
+    pipeline = pipelines.get(command.pipeline)
+    if pipeline is None:
+        raise BadDeclarationError(f"there is no pipeline {command.pipeline!r} here")
+    if not isinstance(pipeline.source, SocrataSource):
+        raise BadDeclarationError(f"pipeline {pipeline.name} collects objects of others: there is nothing to fetch")
+    return Job(command, pipeline, pipeline.source, pipeline.source.bucket or raw_bucket)
+
+
+def is_over(run: Run) -> bool:
+    """Whether a run has ended, so that none of its segments is needed any more."""
+    return run.state not in {RunState.PLANNING, RunState.RUNNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the pages of a range have come."""
+
+    position: Position | None = None
+    """The last row that was read."""
+    rows: int = 0
+    longest: int = 0
+    """Rows of the longest page."""
+    passed: frozenset[Position] = frozenset()
+    """Where the pages so far ended within the last row's instant."""
+    ended: bool = False
+
+
+def advance(progress: Progress, page: Block, source: SocrataSource, *, expected_rows: int) -> Progress:
+    """Go on by one page of at most ``batch_size`` rows.
+
+    A page without rows ends the range. A short one ends it only if it cannot be that the source caps its pages: then
+    a longer one came before it, and all rows that the plan counted were read.
+
+    Raises:
+        PermanentError: the page does not move forward, so that the range would never end.
+    """
+    if not page.rows:
+        return replace(progress, ended=True)
+    reached = position_of(page.last_line, source)
+    before = progress.position
+    # Cursors compare as text, as those of a watermark do; the order of keys within an instant is the source's own.
+    if reached in progress.passed or (before is not None and reached.cursor < before.cursor):
+        raise PermanentError(
+            f"{source.domain}/resource/{source.dataset}: a page after {before} ends at {reached}:"
+            " the source does not page by position"
+        )
+    rows = progress.rows + page.rows
+    is_short = page.rows < min(source.batch_size, progress.longest)
+    same_instant = before is not None and before.cursor == reached.cursor
+    return Progress(
+        position=reached,
+        rows=rows,
+        longest=max(page.rows, progress.longest),
+        passed=(progress.passed if same_instant else frozenset()) | {reached},
+        ended=is_short and rows >= expected_rows,
+    )
+
+
+class RawBody:
+    """The gzip-compressed lines of a raw object, growing page by page. The same lines give the same bytes.
+
+    Memory grows with the compressed size only.
+    """
+
+    def __init__(self) -> None:
+        self._compress = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP)  # writes no time into the header
+        self._written = io.BytesIO()
+        self.raw_bytes = 0
+
+    def add(self, page: Block) -> None:
+        """Compress a page's lines; takes some milliseconds of CPU without holding the interpreter's lock."""
+        self._written.write(self._compress.compress(page.lines))
+        self.raw_bytes += len(page.lines)
+
+    def finish(self) -> bytes:
+        """The whole object; nothing can be added afterwards."""
+        self._written.write(self._compress.flush())
+        return self._written.getvalue()

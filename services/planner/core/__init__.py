@@ -1,0 +1,1 @@
+"""What the planner decides; pure, with the time as an argument."""

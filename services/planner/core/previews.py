@@ -1,0 +1,66 @@
+"""What a dry run shows."""
+
+from collections.abc import Sequence
+
+from contracts.plans import CollectPlan, PlanPreview, PreviewedSegment
+from contracts.runs import PlanRun, RunMode
+from contracts.segments import Occurrence, segment_id_of
+from services.planner.core.slices import label_of
+
+
+def preview_of_occurrences(
+    request: PlanRun, parts: Sequence[Sequence[Occurrence]], frontier: str | None
+) -> PlanPreview:
+    """A run that reads objects; each of them is one read."""
+    occurrences = sum(len(part) for part in parts)
+    return PlanPreview(
+        run_id=request.run_id,
+        pipeline=request.pipeline,
+        mode=request.mode,
+        segments=[
+            PreviewedSegment(segment_id=segment_id_of(part), label=_label(part), rows=len(part)) for part in parts
+        ],
+        rows=occurrences,
+        requests=occurrences,
+        messages=len(parts),
+        frontier=frontier,
+    )
+
+
+def preview_of_plan(plan: CollectPlan, batch_rows: int) -> PlanPreview:
+    """A collecting run; a fetcher knows that a range is over by a page that is not full."""
+    return PlanPreview(
+        run_id=plan.run_id,
+        pipeline=plan.pipeline,
+        mode=plan.mode,
+        segments=[
+            PreviewedSegment(segment_id=s.segment_id, label=label_of(s.range), rows=s.expected_rows)
+            for s in plan.segments
+        ],
+        rows=plan.expected_rows,
+        requests=sum(s.expected_rows // batch_rows + 1 for s in plan.segments),
+        messages=len(plan.segments),
+        start=plan.start,
+        end=plan.end,
+        frontier=plan.frontier,
+        limit=plan.limit,
+    )
+
+
+def preview_of_failure(request: PlanRun, mode: RunMode, error: str) -> PlanPreview:
+    """A run that would fail."""
+    return PlanPreview(
+        run_id=request.run_id,
+        pipeline=request.pipeline,
+        mode=mode,
+        segments=[],
+        rows=0,
+        requests=0,
+        messages=0,
+        error=error,
+    )
+
+
+def _label(part: Sequence[Occurrence]) -> str:
+    more = len(part) - 1
+    return part[0].uri + (f" and {more} more" if more else "")
