@@ -1,66 +1,37 @@
-"""The operator's commands over a pipeline whose rows we fetch ourselves.
+"""The output, the watermark and the quarantine of a pipeline whose rows we fetch ourselves, as ``tidegate`` shows them."""
 
-No service runs here: the tests put objects, ledger entries and heads where services would have put them, answer in the
-planner's place, and read from the queues what a command has sent.
-"""
-
-import io
 import json
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import polars as pl
 import pytest
 
-from contracts.catalog import MESSAGES
 from contracts.checkpoints import RestoreCheckpoint
-from contracts.envelope import Payload, open_message
-from contracts.fetching import FetchSegment, KeyRange
 from contracts.pipelines import FetchedName
-from contracts.plans import PlanPreview, PreviewedSegment
-from contracts.runs import CollectPayload, CollectResponse, ErrorResponse, PlanRun, RunMode, RunState
-from contracts.segments import Occurrence, SegmentCounts, Settlement, segment_id_of
-from services.console.commands.run import response_of
-from services.console.following import look
+from contracts.runs import PlanRun, RunMode, RunState
+from contracts.segments import Occurrence, Settlement, segment_id_of
 from services.console.local.emulator import Emulator
 from services.console.session import Session
-from services.runtime.checkpoints import Commit
-from services.runtime.ledger import Collection, Run, ScanCounts
+from services.runtime.ledger import Run
 from tests.cli_support import done, tidegate
-from tests.emulator_support import Stack, new_stack, provision_now
-from tests.integration.console_support import NOON, in_session
-
-P = "nyc_311"
-MARK = "nyc_311#service_requests"
-DAY = "2025-02-21"
-CURSOR, UNTIL = "2025-02-21T23:59:59.000", "2025-02-19T18:00:00.000"
-JANUARY = f"processed/year=2025/month=01/data_{DAY}.parquet"
-FEBRUARY = f"processed/year=2025/month=02/data_{DAY}.parquet"
-UNRECORDED = "processed/year=2025/month=02/data_2025-02-22.parquet"
-
-
-@contextmanager
-def own_stack(emulator: Emulator) -> Iterator[Stack]:
-    """A provisioned stack without services, that the environment points at."""
-    stack = new_stack(emulator)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environ.items():
-            patch.setenv(name, value)
-        provision_now(stack)
-        in_session(purge)
-        yield stack
-
-
-async def purge(session: Session) -> None:
-    """Empty the queues: with nobody to read them, what buckets announce of themselves would stay."""
-    for name in session.queue_names():
-        url = (await session.clients.sqs.get_queue_url(QueueName=session.settings.resource(name)))["QueueUrl"]
-        await session.clients.sqs.purge_queue(QueueUrl=url)
+from tests.emulator_support import Stack
+from tests.integration.collect_support import (
+    CURSOR,
+    DAY,
+    FEBRUARY,
+    JANUARY,
+    MARK,
+    UNRECORDED,
+    UNTIL,
+    P,
+    commit,
+    fill,
+    own_stack,
+    parquet,
+    received,
+)
+from tests.integration.console_support import in_session
 
 
 @pytest.fixture(scope="module")
@@ -69,82 +40,6 @@ def stack(emulator: Emulator) -> Iterator[Stack]:
     with own_stack(emulator) as stack:
         in_session(fill)
         yield stack
-
-
-def parquet(*rows: tuple[str, str]) -> bytes:
-    """A partition file of (key, moment)."""
-    created = [datetime.fromisoformat(moment) for _, moment in rows]
-    frame = pl.DataFrame({"unique_key": [key for key, _ in rows], "created_date": created})
-    sink = io.BytesIO()
-    frame.with_columns(pl.lit("Open").alias("status")).write_parquet(sink)
-    return sink.getvalue()
-
-
-async def commit(session: Session, key: str, body: bytes, rows: int, version: int = 1) -> None:
-    """Put a file and record its commit, as a merger does."""
-    bucket = session.settings.resource("processed")
-    info = await session.objects.put(bucket, key, body)
-    await session.checkpoints.register(P, f"{bucket}/{key}")
-    entry = Commit(
-        version=version,
-        kind="merge",
-        commit_id=uuid4().hex,
-        manifest=f"manifests/{version}.json",
-        etag=info.etag,
-        object_version=info.version_id,
-        total_rows=rows,
-        new_rows=rows,
-        committed_at=NOON.isoformat(),
-        max_cursor=CURSOR,
-    )
-    await session.checkpoints.record(f"{bucket}/{key}", entry)
-
-
-async def fill(session: Session) -> None:
-    """A tree of three files, one of them not recorded yet, with what else may lie in its bucket."""
-    await commit(session, JANUARY, parquet(("1", "2025-01-31T23:59:59.999"), ("2", "2025-01-03T00:00:00")), 2)
-    await commit(session, FEBRUARY, parquet(("3", "2025-02-01T00:00:00")), 1)
-    bucket = session.settings.resource("processed")
-    await session.objects.put(bucket, UNRECORDED, parquet(("4", "2025-02-02T00:00:00")))
-    await session.objects.put(bucket, "pipeline_state/last_run_timestamp.json", b"{}")
-    await session.objects.put(bucket, "processed/_temporary/notes.txt", b"somebody's")
-    await session.watermarks.advance(MARK, CURSOR, expected_version=0, run_id="first", complete_until=UNTIL)
-
-
-def send(queue: str, payload: Payload) -> None:
-    """Put a command into a queue."""
-    in_session(lambda session: session.publisher.send(queue, [payload], run_id="r"))
-
-
-def received(queue: str) -> Payload:
-    """Take the one message that a command has left in a queue."""
-
-    async def take(session: Session) -> Payload:
-        sqs = session.clients.sqs
-        url = (await sqs.get_queue_url(QueueName=session.settings.resource(queue)))["QueueUrl"]
-        answer = await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5)
-        (message,) = answer["Messages"]
-        await sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return open_message(message["Body"], MESSAGES)[1]
-
-    return in_session(take)
-
-
-@contextmanager
-def planner(answer: dict[str, Any]) -> Iterator[Future[PlanRun]]:
-    """Answer one dry run with a preview, in the planner's place; the future is the request."""
-
-    def work() -> PlanRun:
-        request = received("plan-requests")
-        assert isinstance(request, PlanRun)
-        preview = PlanPreview.model_validate({"run_id": request.run_id, "pipeline": request.pipeline} | answer)
-        key = f"plans/{request.run_id}/preview.json"
-        body = preview.model_dump_json().encode()
-        in_session(lambda session: session.objects.put(session.settings.resource("state"), key, body))
-        return request
-
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(work)
 
 
 @pytest.mark.usefixtures("stack")
@@ -254,146 +149,6 @@ def test_a_watermark_is_shown_and_set_back(emulator: Emulator) -> None:
             return await session.objects.head(session.settings.resource("processed"), key) is not None
 
         assert in_session(mirror)
-
-
-async def enter_run(session: Session, run_id: str, *, finished: bool) -> None:
-    """A run of two segments, one merged and one still to be fetched unless the run is over."""
-    run = Run(run_id, P, RunMode.INCREMENTAL, RunState.PLANNING, session.clock.now().isoformat())
-    await session.ledger.open_run(run)
-    segments = ["000"] if finished else ["000", "001"]
-    await session.ledger.plan_segments(run_id, [(segment, 0) for segment in segments])
-    covers = Collection(start=UNTIL, end=CURSOR, limit=40, expected_rows=40)
-    await session.ledger.start_run(
-        run_id, planned=len(segments), scan=ScanCounts(), frontier=CURSOR, watermark_version=1, collection=covers
-    )
-    counts = SegmentCounts(received=20, rows=19, quarantined=1, nulled=3)
-    await session.ledger.segment_fetched(run_id, "000", 20, "raw/object")
-    await session.ledger.segment_validated(run_id, "000", counts, "validated/segment")
-    settlement = Settlement(merged=12, row_duplicates=7, quarantined=1)
-    await session.ledger.segment_merged(run_id, "000", settlement, location="validated/segment", version=1)
-    if finished:
-        await session.ledger.finish_run(run_id, RunState.SUCCEEDED)
-    await session.schemas.observe(MARK, ["new_field", f"of_{run_id}"], run_id=run_id)
-
-
-def test_status_tells_a_collecting_run(emulator: Emulator) -> None:
-    """Mode, range, limit and progress; what became null; and only the columns that this very run was first to meet."""
-    with own_stack(emulator):
-        in_session(lambda session: enter_run(session, "first", finished=True))
-        in_session(lambda session: enter_run(session, "second", finished=False))
-        out = done("status", "second").out
-        for line in (
-            "run second  incremental  running  1 segments merged",
-            f"  range: {UNTIL} to {CURSOR}",
-            "  limit reached: 40 rows",
-            "  fetched: 20 of 40 rows that were counted when the run was planned (50%)",
-            "  nulled: 3 bad values in good rows",
-            "  new columns, kept in the raw objects only: of_second\n",
-            "balanced: every row is accounted for",
-        ):
-            assert line in out
-        listed = {run["run_id"]: run for run in done("status", "--json").json}
-        assert listed["first"]["new_columns"] == ["new_field", "of_first"]
-        assert listed["second"] == done("status", "second", "--json").json
-        assert (listed["second"]["fetched"], listed["second"]["nulled"]) == (20, 3)
-        assert "incremental" in done("status").out
-
-        assert tidegate("wait", "--idle", "--timeout", "0.5").err.splitlines()[-1].endswith("1 segments to merge")
-
-
-def test_an_ended_run_answers_as_a_collector_does(emulator: Emulator) -> None:
-    """A success with what it brought, a failure in the error format."""
-    with own_stack(emulator):
-
-        async def answers(session: Session) -> tuple[Any, Any]:
-            await enter_run(session, "good", finished=True)
-            await enter_run(session, "bad", finished=False)
-            await session.ledger.finish_run("bad", RunState.FAILED, reason="the source says no")
-            good, bad = [await response_of(session, await look(session, run_id)) for run_id in ("good", "bad")]
-            return good, bad
-
-        good, bad = in_session(answers)
-    assert isinstance(good, CollectResponse)
-    assert (good.status_code, good.body.records, good.body.mode) == (200, 12, RunMode.INCREMENTAL)
-    assert isinstance(bad, ErrorResponse)
-    assert bad.message == "the source says no"
-
-
-@pytest.mark.usefixtures("stack")
-def test_a_run_sends_its_payload() -> None:
-    """As the invocation payload of a collector; nothing else about the run is decided here."""
-    given = {"force_initial_load": True, "max_records": 10_000, "initial_lookback_days": 730}
-    answer = done("run", P, "--payload", json.dumps(given), "--json").json
-    request = received("plan-requests")
-    assert isinstance(request, PlanRun)
-    assert (request.run_id, request.pipeline, request.dry_run) == (answer["run_id"], P, False)
-    assert request.collect == CollectPayload(**given)
-    done("run", P, "--json")
-    request = received("plan-requests")
-    assert isinstance(request, PlanRun)
-    assert request.collect == CollectPayload()
-
-
-@pytest.mark.usefixtures("stack")
-def test_a_dry_run_shows_the_plan_it_is_given() -> None:
-    """It asks with the payload, opens no run, and prints what the planner found."""
-    answer = {
-        "mode": "backfill",
-        "segments": [PreviewedSegment(segment_id="000", label="2023-02-21 … 2023-03-01", rows=1_999)],
-        "rows": 1_999,
-        "requests": 1,
-        "messages": 1,
-        "start": "2023-02-21T00:00:00.000",
-        "end": "2023-03-01T09:00:00.000",
-    }
-    with planner(answer) as asked:
-        told = done("plan", P, "--payload", '{"force_initial_load": true, "initial_lookback_days": 730}', "--json")
-    request = asked.result()
-    assert (request.dry_run, request.collect.initial_lookback_days) == (True, 730)
-    assert told.json["segments"] == [{"segment_id": "000", "label": "2023-02-21 … 2023-03-01", "rows": 1_999}]
-    assert told.json["run_id"] == request.run_id
-    with planner(answer):
-        shown = done("plan", P).out
-    assert "plan of nyc_311  backfill  1,999 rows in 1 segments" in shown
-    assert "2023-02-21 … 2023-03-01" in shown
-    assert tidegate("status", request.run_id).code == 1
-
-
-@pytest.mark.usefixtures("stack")
-def test_a_plan_that_cannot_be_made_is_a_failure() -> None:
-    """With the planner's reason in one line; machines get the preview all the same. Objects are planned alike."""
-    answer = {"mode": "scan", "segments": [], "rows": 0, "requests": 0, "messages": 0, "error": "no such bucket"}
-    with planner(answer) as asked:
-        ended = tidegate("plan", "visit_events", "--payload", '{"prefix": "in/"}', "--json")
-    assert asked.result().payload.prefix == "in/"
-    assert (ended.code, ended.json["error"]) == (1, "no such bucket")
-    assert ended.err.splitlines()[-1] == "error: no plan for visit_events: no such bucket"
-
-
-@pytest.mark.usefixtures("stack")
-def test_a_dry_run_that_nobody_answers_says_so() -> None:
-    """After the timeout, in one line."""
-    ended = tidegate("plan", P, "--timeout", "0.3")
-    assert (ended.code, ended.out) == (1, "")
-    assert ended.err.splitlines()[-1].startswith("error: no planner answered after 0.3 s")
-    request = received("plan-requests")
-    assert isinstance(request, PlanRun)
-    assert request.dry_run
-
-
-@pytest.mark.usefixtures("stack")
-def test_idle_means_that_nothing_is_to_be_fetched() -> None:
-    """A segment that waits for a fetcher is work like any other."""
-    done("wait", "--idle", "--timeout", "30")
-    wanted = KeyRange(start=UNTIL, to=CURSOR)
-    send(
-        "fetch-segments",
-        FetchSegment(pipeline=P, run_id="r", segment_id="0", run_date=DAY, range=wanted, expected_rows=1),
-    )
-    waited = tidegate("wait", "--idle", "--timeout", "0.5")
-    assert waited.code == 1
-    assert waited.err.splitlines()[-1] == "error: not idle after 0.5 s: 1 messages, 0 segments to merge"
-    assert isinstance(received("fetch-segments"), FetchSegment)
 
 
 def raw_object(run_id: str) -> Occurrence:
