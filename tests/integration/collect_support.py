@@ -100,7 +100,7 @@ def received(queue: str) -> Payload:
     async def take(session: Session) -> Payload:
         sqs = session.clients.sqs
         url = (await sqs.get_queue_url(QueueName=session.settings.resource(queue)))["QueueUrl"]
-        answer = await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5)
+        answer = await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=20)
         (message,) = answer["Messages"]
         await sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return open_message(message["Body"], MESSAGES)[1]

@@ -1,4 +1,4 @@
-"""The output, the watermark and the quarantine of a pipeline whose rows we fetch ourselves, as ``tidegate`` shows them."""
+"""Output, watermark and quarantine of a pipeline whose rows we fetch ourselves, as ``tidegate`` shows them."""
 
 import json
 from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.fetching import KeyRange
@@ -217,6 +217,12 @@ class Story:
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(published, min_size=6, max_size=20), st.lists(steps, min_size=3, max_size=10), st.integers(1, 12))
+@example([(0, 0, 1, None), (15, 200, 1, None), (60, 0, 1, None)], [(60, "incremental", 9, False)] * 2, 5)
+@example(
+    [(0, 0, 2, None), (15, 0, 2, None), (4_000, 0, 2, None)],
+    [(60, "incremental", 1, False), (4_320, "forced", 9, False)],
+    5,
+)
 def test_runs_reach_every_row_however_late_it_is_published(
     rows: list[tuple[int, int, int, int | None]], plot: list[tuple[int, str, int, bool]], segment_rows: int
 ) -> None:

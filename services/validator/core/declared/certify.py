@@ -13,8 +13,7 @@ import polars as pl
 from contracts.pipelines import Column
 from services.validator.core.columns import schema_of
 from services.validator.core.declared.moulds import Mould, Stencil, Target, mould_of
-from services.validator.core.declared.stencils import StencilReader
-from services.validator.core.declared.stencils import read as read_pieces
+from services.validator.core.declared.stencils import read_pieces
 from services.validator.core.texts import texts_of
 
 SMALLEST_PASS = 256
@@ -22,7 +21,6 @@ SMALLEST_PASS = 256
 SMALLEST_MOULD = 4
 """Lines of one kind in a block below which they are not worth a mould."""
 
-_MOST_STENCILS = 1_024
 _MOST_MOULDS = 4_096
 _ATTEMPTS = 3
 """Moulds that lines with keys of the same lengths may have."""
@@ -45,6 +43,13 @@ class Certified(NamedTuple):
     indexes: pl.Series
     left: pl.Series
     unknown: set[str]
+
+
+class _Known(NamedTuple):
+    """A mould, and its stencils' numbers among all that were met."""
+
+    mould: Mould
+    codes: list[int]
 
 
 class Certifier:
@@ -70,9 +75,8 @@ class Certifier:
         self._smallest_pass, self._smallest_mould = smallest_pass, smallest_mould
         self._separator: str | None = None
         self._codes: dict[Stencil, int] = {}
-        self._readers: list[StencilReader] = []
-        self._moulds: list[Mould] = []
-        self._of_print: dict[tuple[int, int], int | None] = {}
+        self._moulds: list[_Known] = []
+        self._of_print: dict[tuple[int, int], int] = {}
         self._failures: Counter[int] = Counter()
 
     def certify(self, lines: Sequence[bytes]) -> Certified:
@@ -89,12 +93,13 @@ class Certifier:
             if len(pending) < self._smallest_pass:
                 break
             numbers = self._assign(texts, prints, pending, attempt)
-            pending, numbers = pending.filter(numbers.is_not_null()), numbers.drop_nulls()
+            if numbers.null_count():
+                pending, numbers = pending.filter(numbers.is_not_null()), numbers.drop_nulls()
             if len(pending) < self._smallest_pass:
                 break
-            frame, fits = self._read(pieces.gather(pending), numbers)
+            frame, fits = self._read(pieces if len(pending) == len(lines) else pieces.gather(pending), numbers)
             parts.append((frame, pending.filter(fits)))
-            unknown.update(*(self._moulds[number].unknown for number in numbers.filter(fits).unique()))
+            unknown.update(*(self._moulds[number].mould.unknown for number in numbers.filter(fits).unique()))
             pending = pending.filter(~fits)
         frame, indexes = self._in_order(parts)
         is_left = pl.repeat(value=True, n=len(lines), eager=True).scatter(indexes, values=False)
@@ -116,22 +121,16 @@ class Certifier:
 
     def _learn(self, print_: int, attempt: int, samples: Sequence[str | None]) -> int | None:
         """Make a mould of one of these samples, unless too many of their kind were futile."""
-        known = {self._of_print.get((print_, earlier)) for earlier in range(attempt)}
         if self._failures[print_] >= _FUTILE or len(self._moulds) >= _MOST_MOULDS:
             return None
+        tried = [self._moulds[self._of_print[print_, earlier]].mould for earlier in range(attempt)]
         for sample in samples:
             mould = None if sample is None else mould_of(sample, self._separator or "", self._columns)
-            if mould is None or any(number is not None and self._moulds[number] == mould for number in known):
-                continue
-            if len(self._codes.keys() | set(mould.stencils)) > _MOST_STENCILS:
-                continue
-            for stencil in mould.stencils:
-                if stencil not in self._codes:
-                    self._codes[stencil] = len(self._readers)
-                    self._readers.append(StencilReader(stencil))
-            self._moulds.append(mould)
-            self._of_print[print_, attempt] = len(self._moulds) - 1
-            return len(self._moulds) - 1
+            if mould is not None and mould not in tried:
+                codes = [self._codes.setdefault(stencil, len(self._codes)) for stencil in mould.stencils]
+                self._moulds.append(_Known(mould, codes))
+                self._of_print[print_, attempt] = len(self._moulds) - 1
+                return len(self._moulds) - 1
         self._failures[print_] += 1
         return None
 
@@ -149,22 +148,27 @@ class Certifier:
         layout = pl.repeat(None, len(used) * rows, dtype=pl.UInt32, eager=True).scatter(
             place.explode(empty_as_null=False), pl.arange(len(flat), dtype=pl.UInt32, eager=True)
         )
-        pieces_of = layout.to_frame("at").select(
-            pl.lit(flat).gather(pl.col("at").slice(local * rows, rows)).alias(str(code)) for local, code in enumerate(used)
+        laid_out = layout.to_frame("at").select(
+            pl.lit(flat).gather(pl.col("at").slice(place * rows, rows)).alias(name) for place, name in enumerate(used)
         )
-        fits, read = read_pieces([(str(code), self._readers[code]) for code in used], pieces_of)
+        fits, read = read_pieces(laid_out, used)
         values: dict[Target, list[pl.Series]] = {}
         for target, value in read:
             values.setdefault(target, []).append(value)
         return self._frame(values, fits), fits
 
-    def _codes_of(self, numbers: pl.Series) -> tuple[pl.Series, list[int]]:
-        """The stencils of each line's mould, numbered anew without gaps, and their codes in that order."""
+    def _codes_of(self, numbers: pl.Series) -> tuple[pl.Series, dict[str, Stencil]]:
+        """The stencils of each line's mould, numbered anew without gaps, and what the numbers stand for."""
         distinct = numbers.unique().to_list()
-        used = sorted({self._codes[stencil] for number in distinct for stencil in self._moulds[number].stencils})
-        local = {code: place for place, code in enumerate(used)}
-        table = [[local[self._codes[stencil]] for stencil in self._moulds[number].stencils] for number in distinct]
+        found = {
+            code: stencil
+            for number in distinct
+            for code, stencil in zip(self._moulds[number].codes, self._moulds[number].mould.stencils, strict=True)
+        }
+        local = {code: place for place, code in enumerate(found)}
+        table = [[local[code] for code in self._moulds[number].codes] for number in distinct]
         rows = numbers.replace_strict(distinct, list(range(len(distinct))), return_dtype=pl.UInt32)
+        used = {str(place): stencil for place, stencil in enumerate(found.values())}
         return pl.Series(table, dtype=pl.List(pl.UInt32)).gather(rows), used
 
     def _frame(self, values: Mapping[Target, Sequence[pl.Series]], fits: pl.Series) -> pl.DataFrame:
