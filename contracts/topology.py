@@ -118,7 +118,7 @@ TOPOLOGY = Topology(
             timeout_s=300,
             batch_size=1,
             batch_window_s=0,
-            max_receives=8,  # a source that throttles us costs receives without blame
+            max_receives=20,  # a source that throttles us, or is out for a while, costs receives without blame
             maximum_concurrency=4,
         ),
         Queue(
