@@ -64,7 +64,9 @@ class SocrataSource(Contract):
 
     kind: Literal["socrata"]
     domain: str = Field(default="https://data.cityofnewyork.us", pattern=r"^https?://[^/\s]+$")
-    dataset: str = Field(pattern=r"^[a-z0-9]{4}-[a-z0-9]{4}$")
+    dataset: str | None = Field(
+        default=None, pattern=r"^[a-z0-9]{4}-[a-z0-9]{4}$", description="default: what SOCRATA_DATASET_ID says"
+    )
     where: str = Field(default="", description="SoQL condition on the rows that are wanted")
     cursor: str = Field(description="column that grows with time: what the watermark holds")
     unique_key: str = Field(description="column that tells rows apart")

@@ -66,10 +66,10 @@ async def show_nyc_311(session: Session, out: Path, *, seed: int, portal_url: st
     ]
     started = session.clock.monotonic()
     async with open_portal(portal_url) as portal:
-        await portal.generate(_source(pipeline).dataset, sample.model_dump(mode="json"))
+        await portal.generate(_source(pipeline).dataset or "", sample.model_dump(mode="json"))
         lines, runs = await _live(session, portal, requests, days)
         seconds = session.clock.monotonic() - started
-        rows = await portal.rows(_source(pipeline).dataset, _source(pipeline).where, "created_date, unique_key")
+        rows = await portal.rows(_source(pipeline).dataset or "", _source(pipeline).where, "created_date, unique_key")
     files = await fetch(session, pipeline, out / PIPELINE)
     records = await asyncio.to_thread(ask, files, pipeline.entity, f"SELECT * FROM {pipeline.entity}", {})  # noqa: S608 - the entity is an identifier
     good = len(rows) - _count(rows, Expected.of(requests).quarantined)
