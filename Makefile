@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 EMULATOR := .venv-emulator/requirements.sha256
 PYTEST := $(BIN)/python -m pytest
+# More than there are cores: tests wait for processes and queues most of the time.
+TEST_PROCESSES ?= 3
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
@@ -17,7 +19,7 @@ run: .venv/.runtime $(EMULATOR)  ## set up what is missing, then run the demo
 	$(BIN)/tidegate demo
 
 test: .venv/.dev $(EMULATOR)  ## set up what is missing, then the whole test suite
-	$(PYTEST)
+	$(PYTEST) -n $(TEST_PROCESSES) --dist worksteal
 
 check: lint types imports schemas-check  ## lint, types, import contracts, exported schemas
 

@@ -31,35 +31,11 @@ class RefusedError(Exception):
         self.message: str = document["message"]
 
 
-class SocrataServer:
-    """A running server. Every method but ``get`` and ``stop`` is a request to its control plane."""
+class SocrataClient:
+    """Client of a server wherever it runs. Every method but ``get`` is a request to its control plane."""
 
-    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
-        self.process = process
+    def __init__(self, url: str) -> None:
         self.url = url
-
-    @classmethod
-    def start(cls, *arguments: str, port: int = 0, log: Path | None = None) -> "SocrataServer":
-        """Start it on a port (0: any that is free) and wait until it answers; its standard error goes to ``log``."""
-        command = [sys.executable, str(SERVER), "--port", str(port), *arguments]
-        with (log or Path(os.devnull)).open("ab") as errors:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url.startswith("http://"), f"the server did not start; exit code {process.wait()}"
-        return cls(process, url)
-
-    def stop(self) -> int:
-        """End it with SIGTERM, by force after ten seconds; its exit code."""
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        return self.process.returncode
 
     def load(self, rows: Sequence[Row] | None = None, *, dataset: str = DATASET, **options: Any) -> dict[str, Any]:
         """Create or replace a dataset from ``rows``, or from ``path=`` or ``generate=``; ``columns=`` and ``key=``."""
@@ -150,6 +126,37 @@ class SocrataServer:
         if answer.status != http.client.OK:
             raise RefusedError(answer.status, document)
         return document
+
+
+class SocrataServer(SocrataClient):
+    """A server process of the test's own."""
+
+    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
+        super().__init__(url)
+        self.process = process
+
+    @classmethod
+    def start(cls, *arguments: str, port: int = 0, log: Path | None = None) -> "SocrataServer":
+        """Start it on a port (0: any that is free) and wait until it answers; its standard error goes to ``log``."""
+        command = [sys.executable, str(SERVER), "--port", str(port), *arguments]
+        with (log or Path(os.devnull)).open("ab") as errors:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://"), f"the server did not start; exit code {process.wait()}"
+        return cls(process, url)
+
+    def stop(self) -> int:
+        """End it with SIGTERM, by force after ten seconds; its exit code."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return self.process.returncode
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from soda_control import control_routes, errors_as_json
 from soda_data import Data, create_dataset
-from soda_errors import SodaError
+from soda_errors import SodaError, bad_document
 from soda_resource import SERVICE, Service, resource
 
 QUERIES_AT_ONCE = 4
@@ -68,8 +68,10 @@ def main(arguments: list[str]) -> int:
             service.set_clock(options.clock)
             for name, data in options.dataset:
                 service.store.put(create_dataset(name, Data.model_validate_json(data)))
-        except (SodaError, ValidationError) as error:
-            return _failed(str(error).splitlines()[0], 2)
+        except SodaError as error:
+            return _failed(str(error), 2)
+        except ValidationError as error:
+            return _failed(f"--dataset: {bad_document(error)}", 2)
         try:
             asyncio.run(serve(service, options.host, options.port))
         except OSError as error:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from soda_data import Data, create_dataset
-from soda_errors import SodaError, bad_request, not_found
+from soda_errors import SodaError, bad_document, not_found
 from soda_faults import Limit, Rule, Throttle
 from soda_resource import SERVICE, Service
 from soda_store import Dataset, Published
@@ -199,6 +199,4 @@ async def _model(request: web.Request, model: type[M]) -> M:
     try:
         return model.model_validate_json(await request.read())
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise bad_request(f"{where}: {first['msg']}" if where else str(first["msg"])) from error
+        raise bad_document(error) from error

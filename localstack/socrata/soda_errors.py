@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from pydantic import ValidationError
 
 
 class SodaError(Exception):
@@ -36,6 +37,13 @@ def bad_query(code: str, message: str, **data: Any) -> SodaError:
 def bad_request(message: str) -> SodaError:
     """A request with a wrong shape."""
     return SodaError(HTTPStatus.BAD_REQUEST, "invalid_request", message)
+
+
+def bad_document(error: ValidationError, *where: str) -> SodaError:
+    """A document with a wrong value; the text names the first one and its place (in ``where``)."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, (*where, *first["loc"])))
+    return bad_request(f"{place}: {first['msg']}" if place else str(first["msg"]))
 
 
 def not_found(dataset: str) -> SodaError:

@@ -146,7 +146,7 @@ class Dataset:
         return {**known, **added}
 
     def _supersede(self, first: int) -> int:
-        """Let versions of a row end where a later one begins; how many that changes, because of rows from ``first`` on."""
+        """Let versions of a row end where a later one begins, because of rows from ``first`` on; how many end."""
         if self.key is None:
             return 0
         key = quoted(self.key)

@@ -83,10 +83,14 @@ class Completion:
         standing = await self.watermarks.read(watermark)
         version, reached = (0, None) if standing is None else (standing.version, standing.cursor)
         moves = run.frontier is not None and version == run.watermark_version
-        if is_first or moves:
-            # A frontier that cannot be reached any more (the watermark was reset, say) is not shown either.
-            shown = (reached, run.frontier) if moves else (reached,)
-            await self.mirrors.write(mirror, max(filter(None, shown), default=None))
+        if not is_first and not moves:
+            return
+        if reached is not None and not await self.mirrors.exists(mirror):
+            log.warning("the state mirror was deleted meanwhile: the next run starts over", mirror=mirror)
+            return
+        # A frontier that cannot be reached any more (the watermark was reset, say) is not shown either.
+        shown = (reached, run.frontier) if moves else (reached,)
+        await self.mirrors.write(mirror, max(filter(None, shown), default=None))
 
     async def _keep_place(self, name: str, run: Run, covered: Collection) -> None:
         """Let the next forced load go on where this one's limit stopped it, or start over if nothing did."""

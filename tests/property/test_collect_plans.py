@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from contracts.fetching import KeyRange
 from contracts.runs import RunMode, RunState
-from services.planner.core.limit import segment_size
+from services.planner.core.slices import sizes_for
 from services.planner.core.window import Window
 from services.planner.use_case.counting import Counted, count
 from tests.fakes.datasets import FakeDataset
@@ -119,11 +119,11 @@ def _check_limit(rows: dict[str, int], start: str, known: str | None, most: int,
 
 
 def _check_sizes(counted: Counted, segment_rows: int, batch_rows: int) -> None:
-    """No segment is much larger than declared."""
-    sizes = [planned.expected_rows for planned in counted.ranges if planned.expected_rows]
-    size = segment_size(sum(sizes), segment_rows=segment_rows, batch_rows=batch_rows)
-    assert size <= segment_rows
-    assert max(sizes) <= size * 1.25
+    """No segment is much larger than declared, and where work was shared out, none is much larger than its share."""
+    rows = [planned.expected_rows for planned in counted.ranges if planned.expected_rows]
+    sizes = sizes_for(sum(rows), segment_rows=segment_rows, batch_rows=batch_rows)
+    assert sizes.aim <= sizes.most == segment_rows
+    assert max(rows) <= min(segment_rows, 2 * (sizes.aim + sizes.least)) + sizes.aim // 4
 
 
 QUARTERS = st.integers(0, 60).map(lambda n: n * 15)

@@ -153,15 +153,20 @@ class Supervisor:
 
     def _shut_down(self, failure: str | None) -> None:
         self._write("stopping")
-        for worker in self._workers:
-            worker.terminate()
-        deadline = time.monotonic() + WORKER_GRACE_S
-        for worker in self._workers:
-            if not worker.stop(deadline):
-                self._progress(f"{worker.name}: did not stop within {WORKER_GRACE_S:.0f} s and was killed")
+        # Services finish what they handle; until then their source must be there.
+        self._end([worker for worker in self._workers if worker.name != SOCRATA], WORKER_GRACE_S)
+        self._end([worker for worker in self._workers if worker.name == SOCRATA], STOP_GRACE_S)
         if self._emulator is not None:
             self._emulator.stop()
         self._home.save(self.state.model_copy(update={"phase": "stopped", "processes": [], "failure": failure}))
+
+    def _end(self, workers: Sequence[Worker], grace_s: float) -> None:
+        for worker in workers:
+            worker.terminate()
+        deadline = time.monotonic() + grace_s
+        for worker in workers:
+            if not worker.stop(deadline):
+                self._progress(f"{worker.name}: did not stop within {grace_s:.0f} s and was killed")
 
     def _write(self, phase: Phase) -> None:
         records = [worker.record for worker in self._workers if worker.record]
@@ -192,7 +197,8 @@ def clean_up(home: DataDir, progress: Progress) -> None:
     if not leftovers:
         return
     progress(f"stopping what an earlier stack left: {', '.join(sorted(r.name for r in leftovers))}")
-    terminate((r for r in leftovers if r.name != EMULATOR), WORKER_GRACE_S)
+    terminate((r for r in leftovers if r.name not in {EMULATOR, SOCRATA}), WORKER_GRACE_S)
+    terminate((r for r in leftovers if r.name == SOCRATA), STOP_GRACE_S)
     emulators = [r for r in leftovers if r.name == EMULATOR]
     if emulators and not terminate(emulators, STOP_GRACE_S):
         mark_clean(home.path)

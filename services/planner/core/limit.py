@@ -51,18 +51,6 @@ def within(bins: Sequence[Bin], known: str | None, most: int) -> list[Bin]:
     return list(bins[: fits if rows else fits + 1])
 
 
-def segment_size(rows: int, *, segment_rows: int, batch_rows: int, parallel: int = 4) -> int:
-    """Rows that a segment of a plan aims at: fewer than declared where the fetchers would not all have work."""
-    if parallel * batch_rows < rows < parallel * segment_rows:
-        return -(-rows // parallel)
-    return segment_rows
-
-
-def too_large(bins: Sequence[Bin], size: int) -> int | None:
-    """The first day that has more rows than a segment."""
-    return next((i for i, each in enumerate(bins) if not each.exact and each.rows > size), None)
-
-
 def _fitting(bins: Sequence[Bin], known: str | None, most: int) -> tuple[int, int]:
     """How many bins, from the first, have at most ``most`` rows of new ground, and how many rows that is."""
     rows = 0

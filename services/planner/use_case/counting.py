@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from contracts.fetching import KeyRange
 from contracts.pipelines import SocrataSource
 from contracts.plans import PlannedRange
-from services.planner.core.limit import Bin, in_doubt, segment_size, too_large, within
-from services.planner.core.slices import crowded, every, sliced
+from services.planner.core.limit import Bin, in_doubt, within
+from services.planner.core.slices import crowded, every, sizes_for, sliced, too_large
 from services.planner.core.window import Window
 from services.runtime.datasets import Dataset
 
@@ -40,13 +40,13 @@ async def count(
     is_cut = len(taken) < len(whole.bins)
     end = taken[-1].value if is_cut else newest
     part = _Bins(dataset, window.start, end, taken)
-    size = segment_size(
-        sum(each.rows for each in taken), segment_rows=source.segment_rows, batch_rows=source.batch_size
-    )
-    while (large := too_large(part.bins, size)) is not None:
+    rows = sum(each.rows for each in taken)
+    sizes = sizes_for(rows, segment_rows=source.segment_rows, batch_rows=source.batch_size)
+    while (large := too_large(part.bins, sizes)) is not None:
         await part.refine(large)
-    keys = {each.value: await dataset.keys_at(each.value, every(each.rows, size)) for each in crowded(part.bins, size)}
-    ranges = sliced(window.start, end, part.bins, size, keys)
+    crowds = crowded(part.bins, sizes)
+    keys = {crowd.value: await dataset.keys_at(crowd.value, every(crowd.rows, sizes)) for crowd in crowds}
+    ranges = sliced(window.start, end, part.bins, sizes, keys)
     return Counted(ranges, end, is_cut) if ranges else Counted([])
 
 

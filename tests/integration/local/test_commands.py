@@ -45,12 +45,14 @@ def test_a_stack_from_up_to_reset(data: Path) -> None:
     shown = tidegate("status", "--json", "--data", data)
     status = json.loads(shown.stdout)
     assert (shown.returncode, status["state"]) == (0, "running")
-    assert {p["name"] for p in status["processes"]} == {"supervisor", "emulator", "planner", "validator", "merger"}
+    services = {"planner", "fetcher", "validator", "merger"}
+    assert {p["name"] for p in status["processes"]} == {"supervisor", "emulator", "socrata"} | services
     table = tidegate("status", "--data", data).stdout
     assert "logs/planner.log" in table
 
     env = tidegate("env", "--data", data).stdout
     assert f"export AWS_ENDPOINT_URL={status['endpoint']}\n" in env
+    assert f"export SOCRATA_DOMAIN_URL={status['socrata']}\n" in env
     assert "export TIDEGATE_STACK=tidegate\n" in env
 
     assert tidegate("down", "--data", data).returncode == 0

@@ -1,5 +1,6 @@
 """A planner over fakes with one collected pipeline, and fetcher, validator and merger reduced to a set of keys."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -196,6 +197,17 @@ class World:
     def watermark(self, name: str = W) -> Watermark | None:
         """A watermark as it stands."""
         return self.watermarks.records.get(name)
+
+    def cursor(self, name: str = W) -> str | None:
+        """How far a watermark is; None where there is none, too."""
+        standing = self.watermark(name)
+        return None if standing is None else standing.cursor
+
+    def mirror(self) -> dict[str, Any]:
+        """What the state mirror shows; empty where there is none."""
+        stored = self.objects.buckets["processed"].current(MIRROR)
+        found: dict[str, Any] = {} if stored is None else json.loads(stored.body)
+        return found
 
     def ended(self, run_id: str) -> Run:
         """A run of the ledger."""

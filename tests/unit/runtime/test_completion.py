@@ -1,13 +1,15 @@
 """Ending a run, over the fakes: once, provably, and from wherever the last caller died."""
 
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from contracts.runs import RunMode, RunState
 from contracts.segments import SegmentCounts, Settlement
 from services.runtime.completion import Completion
-from services.runtime.ledger import Run, ScanCounts
+from services.runtime.ledger import Collection, Run, ScanCounts
 from services.runtime.mirrors import StateMirrors
 from tests.fakes.clock import ManualClock
 from tests.fakes.effects import Effects, KilledError, KillSwitch
@@ -17,8 +19,10 @@ from tests.fakes.publishing import FakePublisher
 from tests.fakes.watermarks import FakeWatermarks
 
 W = "visit_events#events"
+EARLIER = "2026-01-01T11:00:00+00:00"
 NOON = "2026-01-01T12:00:00+00:00"
 LATER = "2026-01-01T13:00:00+00:00"
+MIRROR, PLACE = "state/mirror.json", f"{W}/forced"
 COUNTS = SegmentCounts(received=5, rows=3, quarantined=2)
 SETTLEMENT = Settlement(merged=3, quarantined=2)
 
@@ -38,12 +42,35 @@ class World:
     def completion(self, effects: Effects | None = None) -> Completion:
         """As one process sees it."""
         own = effects or Effects()
+        watermarks = FakeWatermarks(self.clock, own.network)
+        watermarks.records = self.watermarks.records
         return Completion(
             self.ledger.seen_by(own),
-            self.watermarks,
+            watermarks,
             self.publisher.seen_by(own),
             StateMirrors(self.objects.seen_by(own), self.clock),
         )
+
+    async def collect(self, run_id: str, *, frontier: str | None = NOON, version: int = 0, **covered: Any) -> None:
+        """Plan and start a collecting run of one segment, and fetch it."""
+        run = Run(run_id, "requests", RunMode.INCREMENTAL, RunState.PLANNING, self.clock.now().isoformat())
+        assert await self.ledger.open_run(run)
+        await self.ledger.plan_segments(run_id, [("s0", 0)])
+        collection = Collection(**{"start": EARLIER, "end": NOON, "mirror": MIRROR} | covered)
+        await self.ledger.start_run(
+            run_id,
+            planned=1,
+            scan=ScanCounts(),
+            frontier=frontier,
+            watermark_version=version,
+            collection=collection,
+        )
+        await self.ledger.segment_fetched(run_id, "s0", 5, "raw/s")
+
+    def shown(self) -> str | None:
+        """What the mirror says, or nothing where there is none."""
+        stored = self.objects.buckets["state"].current("mirror.json")
+        return None if stored is None else str(json.loads(stored.body)["last_run_timestamp"])
 
     async def begin(self, run_id: str, *, segments: int = 1, frontier: str | None = NOON, version: int = 0) -> None:
         """Plan and start a scan of five occurrences per segment."""

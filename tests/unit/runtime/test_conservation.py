@@ -7,7 +7,7 @@ import pytest
 from contracts.runs import RunMode, RunState
 from contracts.segments import SegmentCounts, Settlement
 from services.runtime.conservation import Conservation, Hop, conserve
-from services.runtime.ledger import Run, ScanCounts, SegmentEntry, Step
+from services.runtime.ledger import Collection, Run, ScanCounts, SegmentEntry, Step
 
 SCAN = Run(
     run_id="r",
@@ -149,3 +149,47 @@ def test_a_segment_that_is_being_cut_by_destination_is_no_mismatch() -> None:
     ]
     assert [conserve(run, step).problems for step in steps] == [()] * 5
     assert conserve(run, [validated("a", rest)]).problems == ("plan passed on 10 but validate received 6",)
+
+
+COLLECT = replace(
+    SCAN,
+    mode=RunMode.INCREMENTAL,
+    planned=2,
+    scan=ScanCounts(),
+    collection=Collection(start="a", end="z", expected_rows=20),
+)
+
+
+def fetched(name: str, rows: int = 10) -> SegmentEntry:
+    """A range whose raw object waits for the validator."""
+    return SegmentEntry("r", name, Step.FETCHED, fetched=rows, raw_location=f"raw/{name}")
+
+
+def test_a_collecting_run_starts_with_what_was_fetched() -> None:
+    """Ranges have no number of rows before they are fetched, and nothing is missing meanwhile."""
+    steps = [
+        [planned("a", 0), planned("b", 0)],
+        [fetched("a"), planned("b", 0)],
+        [replace(validated("a"), planned=0, fetched=10), fetched("b")],
+        [replace(merged("a"), planned=0, fetched=10), replace(merged("b"), planned=0, fetched=10)],
+    ]
+    tables = [conserve(COLLECT, step) for step in steps]
+    assert [table.problems for table in tables] == [()] * 4
+    assert [hop(table, "fetch").passed_on for table in tables] == [0, 10, 20, 20]
+    assert [table.pending_segments for table in tables] == [2, 2, 2, 0]
+    assert [h.name for h in tables[-1].hops] == ["fetch", "validate", "merge"]
+    assert conserve(replace(COLLECT, planned=0), []).balanced
+
+
+def test_rows_that_were_fetched_and_not_judged_are_missed() -> None:
+    """The raw object had more rows than the validator accounts for."""
+    segments = [replace(merged("a"), planned=0, fetched=11), replace(merged("b"), planned=0, fetched=10)]
+    assert conserve(COLLECT, segments).problems == ("fetch passed on 21 but validate received 20",)
+
+
+def test_a_replay_of_raw_objects_counts_their_rows() -> None:
+    """It was planned by objects; once they are read again, rows are what must add up."""
+    run = replace(SCAN, mode=RunMode.REPLAY, planned=1, scan=ScanCounts(listed=1, dispatched=1))
+    steps = [[planned("a", 0)], [fetched("a")], [replace(merged("a"), planned=0, fetched=10)]]
+    assert [conserve(run, step).problems for step in steps] == [()] * 3
+    assert conserve(run, [replace(merged("a"), planned=0, fetched=11)]).problems

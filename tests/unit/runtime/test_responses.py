@@ -6,8 +6,8 @@ from contracts.runs import RunMode, RunState
 from contracts.segments import SegmentCounts, Settlement
 from services.runtime.checkpoints import Head
 from services.runtime.conservation import conserve
-from services.runtime.ledger import Run, ScanCounts, SegmentEntry, Step
-from services.runtime.responses import respond
+from services.runtime.ledger import Collection, Run, ScanCounts, SegmentEntry, Step
+from services.runtime.responses import respond, respond_collected
 
 RUN = Run(
     run_id="r-1",
@@ -72,3 +72,54 @@ def test_a_failure_without_names_still_counts() -> None:
     answer = respond(replace(RUN, state=RunState.FAILED), TABLE, HEAD).model_dump(by_alias=True)
     assert answer["details"] == {"failed_files": [], "error_count": 2}
     assert answer["message"] == "run r-1 is failed"
+
+
+COLLECTED = replace(
+    RUN,
+    pipeline="nyc_311",
+    mode=RunMode.BACKFILL,
+    scan=ScanCounts(),
+    collection=Collection(start="2025-01-01T00:00:00.000", end="2025-02-21T02:00:00.000"),
+)
+
+
+def test_a_collecting_run_answers_as_a_collector_does() -> None:
+    """Rows that are new, the mode, and what it covers; run_id is ours."""
+    table = conserve(COLLECTED, [replace(SEGMENT, planned=0, fetched=5)])
+    assert respond_collected(COLLECTED, table).model_dump(mode="json", by_alias=True) == {
+        "statusCode": 200,
+        "body": {
+            "message": "Data ingestion successful",
+            "records": 3,
+            "mode": "backfill",
+            "date_range": "2025-01-01T00:00:00.000 to 2025-02-21T02:00:00.000",
+            "run_id": "r-1",
+        },
+    }
+
+
+def test_nothing_new_is_said_in_other_words() -> None:
+    """It is a success all the same, whether rows were read again or none at all."""
+    again = replace(SEGMENT, planned=0, fetched=5, settlement=Settlement(row_duplicates=3, quarantined=2))
+    for segments in ([again], []):
+        answer = respond_collected(COLLECTED, conserve(COLLECTED, segments)).model_dump(by_alias=True)
+        assert (answer["statusCode"], answer["body"]["records"]) == (200, 0)
+        assert answer["body"]["message"] == "No new data available"
+
+
+def test_a_replay_covers_nothing_of_the_source() -> None:
+    """So its range is empty."""
+    run = replace(COLLECTED, mode=RunMode.REPLAY, collection=None)
+    answer = respond_collected(run, conserve(run, [replace(SEGMENT, fetched=5)])).model_dump(by_alias=True)
+    assert (answer["body"]["date_range"], answer["body"]["mode"]) == ("", "replay")
+
+
+def test_a_collecting_run_that_failed_answers_in_the_error_format() -> None:
+    """With the message of the source."""
+    run = replace(COLLECTED, state=RunState.FAILED, planned=None, collection=None, reason="400: No such column: creatd")
+    assert respond_collected(run, conserve(run, [])).model_dump(mode="json", by_alias=True) == {
+        "statusCode": 500,
+        "error": "RunFailed",
+        "message": "400: No such column: creatd",
+        "details": {"failed_files": [], "error_count": 0},
+    }

@@ -43,9 +43,7 @@ literals = {
     "at": moments.map(lambda value: (quoted(wire(value)), value)),
 }
 rows = st.lists(
-    st.fixed_dictionaries(
-        {}, optional={"name": names, "size": sizes, "at": moments}
-    ),
+    st.fixed_dictionaries({}, optional={"name": names, "size": sizes, "at": moments}),
     max_size=8,
 )
 columns = st.sampled_from(["name", "size", "at"])
@@ -134,7 +132,7 @@ def as_row(number: int, values: Values) -> dict[str, str]:
 @settings(max_examples=80, deadline=None)
 @given(rows=rows, condition=conditions)
 def test_a_condition_selects_the_rows_it_says(rows: list[Values], condition: Condition) -> None:
-    """Whatever the rows, the literals and the nesting: also with missing values, quotes and characters beyond 16 bits."""
+    """Whatever the rows, the literals and the nesting; with missing values, quotes, and characters beyond 16 bits."""
     dataset = Dataset("test-test", TYPES, "key")
     dataset.publish(rows_of([as_row(number, values) for number, values in enumerate(rows)]))
     query = Query(select=parse_select("key"), where=parse_condition(condition.text))

@@ -21,6 +21,9 @@ _TOKEN = re.compile(
 )
 _LONGEST = 65_536
 """Characters of the longest line that is worth a mould."""
+_MOST_PIECES = 256
+_MOST_SLOTS = 16
+"""Of one stencil; they become groups of one regular expression."""
 
 Path = tuple[str | int, ...]
 
@@ -76,7 +79,7 @@ def mould_of(sample: str, separator: str, columns: Mapping[str, Column]) -> Moul
         return None
     slots = _slots(document, values, columns)
     stencils = None if slots is None else _stencils(sample, separator, slots)
-    if stencils is None or len(set(stencils)) < len(stencils):
+    if stencils is None or not _are_usable(stencils):
         return None
     return Mould(tuple(stencils), frozenset(document.keys() - columns.keys()))
 
@@ -168,3 +171,9 @@ def _stencils(text: str, separator: str, slots: list[tuple[_Value, Slot]]) -> li
         stencils.append(Stencil((*texts, text[place:end]), tuple(own)))
         start = end + len(separator)
     return stencils if taken == len(slots) else None
+
+
+def _are_usable(stencils: list[Stencil]) -> bool:
+    """Whether each of them stands once, so that a piece has one place, and there are few enough to be quick."""
+    is_small = len(stencils) <= _MOST_PIECES and all(len(stencil.slots) <= _MOST_SLOTS for stencil in stencils)
+    return is_small and len(set(stencils)) == len(stencils)

@@ -48,11 +48,13 @@ class Rule:
 
     Attributes:
         pattern: regular expression for the whole token, as Rust and Python read it; only a match may be read.
-        read: tokens that match, and nulls → values; one that is null is not certified after all.
+        read: tokens that match, and nulls → values.
+        is_partial: the value of a match may be null, and is not certified then: no such day is in the calendar.
     """
 
     pattern: str
     read: Callable[[pl.Expr], pl.Expr]
+    is_partial: bool = False
 
 
 def rule_for(what: str, kind: Kind, sample: str) -> Rule | None:
@@ -128,11 +130,11 @@ _RULES: Mapping[tuple[str, Kind], tuple[Rule, ...]] = MappingProxyType(
         ("boolean", Kind.TEXT): (Rule(TOKENS[Kind.WORD], _boolean),),
         ("boolean", Kind.WORD): (Rule(TOKENS[Kind.WORD], _boolean),),
         # Years that no offset can push over the edge of the calendar, and none below 1000, which engines print apart.
-        ("date", Kind.TEXT): (Rule(f"[1-9]{_DAY}", _date),),
-        ("timestamp_us", Kind.TEXT): (Rule(f"[1-9]{_DAY}{_CLOCK}", _floating),),
+        ("date", Kind.TEXT): (Rule(f"[1-9]{_DAY}", _date, is_partial=True),),
+        ("timestamp_us", Kind.TEXT): (Rule(f"[1-9]{_DAY}{_CLOCK}", _floating, is_partial=True),),
         ("timestamp_us_utc", Kind.TEXT): (
-            Rule(f"[1-8]{_DAY}{_CLOCK}Z", _zulu),
-            Rule(f"[1-8]{_DAY}{_CLOCK}{_OFFSET}", _offset),
+            Rule(f"[1-8]{_DAY}{_CLOCK}Z", _zulu, is_partial=True),
+            Rule(f"[1-8]{_DAY}{_CLOCK}{_OFFSET}", _offset, is_partial=True),
         ),
         # Degrees inside the limits; those on them are rare.
         ("latitude", Kind.TEXT): (Rule(f"-?[0-8]?[0-9]{_DECIMALS}", _decimal),),

@@ -3,13 +3,16 @@
 Everything is asked of polars for all stencils at once: a call costs more than the work on one column of a block.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
 
 from services.validator.core.declared.moulds import Slot, Stencil, Target
-from services.validator.core.declared.rules import TOKENS, UNREAD
+from services.validator.core.declared.rules import TOKENS, UNREAD, Kind
+
+_SPECIAL = bytes(range(0x20)) + b'"\\'
+"""Characters that no JSON string holds as they stand."""
 
 
 class Fitting(NamedTuple):
@@ -32,6 +35,12 @@ class _Token(NamedTuple):
     piece: str
     slot: Slot
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether any text will do."""
+        rule = self.slot.rule
+        return self.slot.kind is Kind.TEXT and (rule is None or rule.pattern == TOKENS[Kind.TEXT])
+
 
 def read_pieces(pieces: pl.DataFrame, stencils: Mapping[str, Stencil]) -> Fitting:
     """Read a block of pieces, a column for each stencil; null is none, and fits."""
@@ -40,23 +49,44 @@ def read_pieces(pieces: pl.DataFrame, stencils: Mapping[str, Stencil]) -> Fittin
     ]
     split = pieces.select(_split(name, stencil) for name, stencil in stencils.items() if stencil.slots)
     split = split.unnest([name for name, stencil in stencils.items() if len(stencil.slots) > 1])
-    framed = pieces.hstack(split.get_columns())
-    proven = framed.select(_proof(token, stencils[token.piece]).alias(token.name) for token in tokens)
-    is_clean = proven.select(pl.all().all()).row(0, named=True) if tokens else {}
+    spotless = _spotless(split, [token.name for token in tokens if token.is_plain])
+    proven = pieces.hstack(split.get_columns()).select(
+        *(_frame(name, stencil) for name, stencil in stencils.items()),
+        *(_proof(token).alias(token.name) for token in tokens if token.name not in spotless),
+    )
+    is_clean = proven.select(pl.all().all()).row(0, named=True)
     # What does not match must not be read: there is no telling what a conversion would make of it.
     masks = proven.select(pl.col(name).alias(f"{name}?") for name, clean in is_clean.items() if not clean)
     values = split.hstack(masks.get_columns()).select(
-        token.slot.rule.read(
-            pl.col(token.name) if is_clean[token.name] else pl.when(f"{token.name}?").then(token.name)
-        ).alias(token.name)
+        rule.read(pl.col(token.name) if is_clean.get(token.name, True) else pl.when(f"{token.name}?").then(token.name)).alias(token.name)
         for token in tokens
-        if token.slot.rule is not None
+        if (rule := token.slot.rule) is not None
     )
-    misfits = [pl.col(t.piece).is_not_null() & ~pl.lit(proven[t.name]).fill_null(value=False) for t in tokens]
-    misfits += [pl.col(t.piece).is_not_null() & pl.lit(values[t.name]).is_null() for t in tokens if t.slot.rule]
-    misfits += [pl.col(name) != stencil.texts[0] for name, stencil in stencils.items() if not stencil.slots]
-    fits = pieces.select(~pl.any_horizontal(misfits).fill_null(value=False)).to_series()
+    partial = pieces.hstack(values.get_columns()).select(
+        (pl.col(t.name).is_not_null() | pl.col(t.piece).is_null()).alias(f"{t.name}!")
+        for t in tokens
+        if t.slot.rule is not None and t.slot.rule.is_partial
+    )
+    # A piece that is not there has no proof either, and is no reason against its row.
+    fits = proven.hstack(partial.get_columns()).select(pl.all_horizontal(pl.all()).fill_null(value=True)).to_series()
     return Fitting(fits, [(t.slot.target, values[t.name]) for t in tokens if t.slot.target is not None])
+
+
+def _spotless(split: pl.DataFrame, names: Sequence[str]) -> set[str]:
+    """The columns of tokens none of which has a character that would need a closer look."""
+    joined = split.select(pl.col(names).str.join("").cast(pl.Binary)).row(0, named=True) if names else {}
+    return {name for name, text in joined.items() if len(text) == len(text.translate(None, _SPECIAL))}
+
+
+def _frame(name: str, stencil: Stencil) -> pl.Expr:
+    """Whether the text around the slots is the stencil's."""
+    piece = pl.col(name)
+    if not stencil.slots:
+        return piece == stencil.texts[0]
+    if len(stencil.slots) > 1:
+        return piece.is_null() | pl.col(f"{name}.0").is_not_null()
+    around = sum(len(text.encode()) for text in stencil.texts)
+    return piece.str.len_bytes() == pl.col(f"{name}.0").str.len_bytes() + around
 
 
 def _split(name: str, stencil: Stencil) -> pl.Expr:
@@ -73,10 +103,6 @@ def _split(name: str, stencil: Stencil) -> pl.Expr:
     return piece.extract_groups(pattern).struct.rename_fields(names).alias(name)
 
 
-def _proof(token: _Token, stencil: Stencil) -> pl.Expr:
+def _proof(token: _Token) -> pl.Expr:
     pattern = UNREAD[token.slot.kind] if token.slot.rule is None else token.slot.rule.pattern
-    matches = pl.col(token.name).str.contains(f"^(?:{pattern})$")
-    if len(stencil.slots) > 1:
-        return matches
-    around = sum(len(text.encode()) for text in stencil.texts)
-    return matches & (pl.col(token.piece).str.len_bytes() == pl.col(token.name).str.len_bytes() + around)
+    return pl.col(token.name).str.contains(f"^(?:{pattern})$")
