@@ -57,7 +57,8 @@ def fetchers(options: argparse.Namespace) -> None:
         ],
     )
     with Source() as source:
-        race(options, "nyc_311_fetchers", contenders, source, fill(source, options.rows), max(options.latency_ms))
+        wanted = fill(source, options.rows)
+        race(options, "nyc_311_fetchers", contenders, source, wanted, max(options.latency_ms))
 
 
 def exactness(options: argparse.Namespace) -> None:
@@ -116,16 +117,17 @@ def race(
     wanted: frozenset[str],
     latency_ms: float,
 ) -> None:
-    """Compete and report; the last contender is what the others are compared with."""
+    """Compete and report; ratios are to ours, or to the first contender."""
     if not contenders:
         return
+    names = [contender.name for contender in contenders]
     measurements = compete(name, contenders, source, wanted=wanted, latency_ms=latency_ms, rounds=options.rounds)
     report.write_speed(
         name,
         measurements,
         units={"rows": options.rows},
         rounds=options.rounds,
-        reference=contenders[-1].name,
+        reference=OURS if OURS in names else names[0],
         results=options.results,
     )
 

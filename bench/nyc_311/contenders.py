@@ -35,7 +35,7 @@ class Peer:
     def run(self, place: Arena, source: Source, number: int) -> Measurement:
         """Start it and wait for its end."""
         place.make_buckets()
-        with metered(place, source) as used:
+        with metered(place, source, self.page_rows) as used:
             measured = harness.measure(Candidate(self.name, self.command(place, source, self.now)), number)
         observed = {
             **used,
@@ -90,7 +90,7 @@ class Services:
         ours.workers.start()
         try:
             load, cpu_before = os.getloadavg()[0], ours.workers.cpu_s()
-            with metered(place, source) as used:
+            with metered(place, source, self.page_rows) as used:
                 ended = ours.run()
             cpu_s, peaks = ours.workers.cpu_s() - cpu_before, ours.workers.peak_rss_bytes()
         finally:
@@ -112,12 +112,14 @@ Contender = Peer | Services
 
 
 @contextmanager
-def metered(place: Arena, source: Source) -> Iterator[dict[str, float]]:
+def metered(place: Arena, source: Source, page_rows: int) -> Iterator[dict[str, float]]:
     """What the server and the emulator did in a block; filled in at its end."""
     used: dict[str, float] = {}
-    emulator_before, before = place.emulator_cpu_s(), source.stats()
+    source.forget()
+    emulator_before = place.emulator_cpu_s()
     yield used
-    after, emulator_after = source.stats(), place.emulator_cpu_s()
-    used["server_busy_s"] = after["busy_s"] - before["busy_s"]
-    used["server_requests"] = after["requests"] - before["requests"]
+    emulator_after, stats, pages = place.emulator_cpu_s(), source.stats(), source.pages(page_rows)
+    used["server_busy_s"] = stats["busy_s"]
+    used["server_requests"] = stats["requests"]
+    used["reading_s"] = pages[-1] - pages[0]
     used["emulator_cpu_s"] = emulator_after - emulator_before

@@ -116,11 +116,11 @@ class _Reading:
     def __init__(self, source: Source, page_rows: int) -> None:
         self._source = source
         self._page_rows = page_rows
-        self._before = source.pages(page_rows)
+        self._before = len(source.pages(page_rows))
 
     def reaches(self, page: int) -> Callable[[], bool]:
         """Tells whether this page of the run has been asked for."""
-        return lambda: self._source.pages(self._page_rows) >= self._before + page
+        return lambda: len(self._source.pages(self._page_rows)) >= self._before + page
 
 
 def _await(actor: Player, holds: Callable[[], bool], what: str) -> None:

@@ -45,13 +45,14 @@ class Source:
         stats: Mapping[str, Any] = self._control("GET", "stats")
         return stats
 
-    def pages(self, page_rows: int) -> int:
-        """Pages of rows that were asked for so far; counts and the like are none."""
-        asked = [entry["params"] for entry in self._control("GET", "log")["requests"]]
-        return sum(query.get("$limit") == str(page_rows) and "$group" not in query for query in asked)
+    def pages(self, page_rows: int) -> list[float]:
+        """When pages of rows were asked for, in seconds, oldest first; counts and the like are none."""
+        log = self._control("GET", "log")["requests"]
+        asked = [(entry["at_s"], entry["params"]) for entry in log]
+        return [at_s for at_s, query in asked if query.get("$limit") == str(page_rows) and "$group" not in query]
 
     def forget(self) -> None:
-        """Begin to count from nothing."""
+        """Begin to count requests and seconds from nothing."""
         self._control("DELETE", "log")
 
     def stop(self) -> None:

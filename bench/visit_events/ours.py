@@ -33,6 +33,7 @@ from services.runtime.aws.leases import DynamoLeases
 from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.occurrences import DynamoOccurrences
+from services.runtime.aws.schemas import DynamoObservedSchemas
 from services.runtime.aws.watermarks import DynamoWatermarks
 from services.runtime.clock import SystemClock
 from services.runtime.completion import Completion
@@ -115,6 +116,8 @@ class Bench:
             checkpoints_bucket=bucket,
             processed_bucket=bucket,
             reader=reader,
+            objects=objects,
+            schemas=DynamoObservedSchemas(db, settings.resource("schemas"), clock),
             claims=S3Claims(objects),
             segments=ParquetSegments(objects, "validated", "quarantine"),
             ledger=self.ledger,

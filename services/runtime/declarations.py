@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from contracts.pipelines import InvalidPipelineError, Pipeline
+from contracts.pipelines import FetchedName, InvalidPipelineError, Pipeline
 from services.runtime.failures import BadDeclarationError
 
 
@@ -39,10 +39,15 @@ def load_pipelines(folder: Path) -> dict[str, Pipeline]:
 
 
 def pipeline_for(pipelines: dict[str, Pipeline], bucket: str, key: str, *, default_bucket: str) -> Pipeline | None:
-    """The pipeline whose source holds an object: the longest matching prefix wins."""
-    matching = [
-        p
-        for p in pipelines.values()
-        if (p.source.bucket or default_bucket) == bucket and key.startswith(p.source.prefix)
-    ]
+    """The pipeline whose source holds an object.
+
+    The key of a raw object that a fetcher wrote names its pipeline, as many of them may share a prefix. Of those that
+    read what others upload, the longest matching prefix wins.
+    """
+    held = [p for p in pipelines.values() if (p.source.bucket or default_bucket) == bucket]
+    for pipeline in held:
+        name = FetchedName.read(pipeline.source.prefix, key) if pipeline.is_collected else None
+        if name is not None and name.pipeline == pipeline.name:
+            return pipeline
+    matching = [p for p in held if not p.is_collected and key.startswith(p.source.prefix)]
     return max(matching, key=lambda p: len(p.source.prefix), default=None)

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,7 +13,7 @@ from contracts.envelope import ClaimCheck
 from contracts.segments import DESCRIPTOR_KEY, OccurrenceList
 from services.runtime.failures import MalformedError
 from services.runtime.objects import ObjectStore
-from services.validator.core.segments import QuarantineEntry, SegmentFile, SegmentWork
+from services.validator.core.segments import QuarantineEntry, SegmentFile, Work
 
 
 class S3Claims:
@@ -48,23 +49,28 @@ class ParquetSegments:
         await self._objects.put(self._validated, key, body)
         return f"{self._validated}/{key}"
 
-    async def quarantine(self, work: SegmentWork, entries: Sequence[QuarantineEntry]) -> None:
+    async def quarantine(self, work: Work, entries: Sequence[QuarantineEntry]) -> None:
         """See the port."""
         key = f"{work.pipeline.name}/{work.run_id}/{work.segment_id}.ndjson"
-        lines = [
-            json.dumps(
-                {
-                    "occurrence": entry.occurrence.model_dump(mode="json"),
-                    "id": entry.occurrence.id,
-                    "reason": entry.reason,
-                    "errors": entry.errors,
-                    "run_id": work.run_id,
-                    "segment_id": work.segment_id,
-                }
-            )
-            for entry in entries
-        ]
-        await self._objects.put(self._quarantine, key, "\n".join(lines).encode(), content_type="application/x-ndjson")
+        body = await asyncio.to_thread(_ndjson, work, entries)
+        await self._objects.put(self._quarantine, key, body, content_type="application/x-ndjson")
+
+
+def _ndjson(work: Work, entries: Sequence[QuarantineEntry]) -> bytes:
+    lines = []
+    for entry in entries:
+        document: dict[str, Any] = {
+            "occurrence": entry.occurrence.model_dump(mode="json"),
+            "id": entry.id,
+            "reason": entry.reason,
+            "errors": entry.errors,
+            "run_id": work.run_id,
+            "segment_id": work.segment_id,
+        }
+        if entry.row is not None:
+            document |= {"line": entry.row.line, "raw": entry.row.raw}
+        lines.append(json.dumps(document))
+    return "\n".join(lines).encode()
 
 
 def _parquet(segment: SegmentFile) -> bytes:

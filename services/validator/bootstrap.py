@@ -10,6 +10,7 @@ from services.runtime.aws.clients import Clients
 from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.publishing import AwsPublisher
+from services.runtime.aws.schemas import DynamoObservedSchemas
 from services.runtime.aws.telemetry import EmfTelemetry
 from services.runtime.clock import SystemClock
 from services.runtime.declarations import load_pipelines
@@ -38,6 +39,8 @@ async def build() -> AsyncIterator[BatchHandler]:
             checkpoints_bucket=settings.resource("checkpoints"),
             processed_bucket=settings.resource("processed"),
             reader=reader,
+            objects=objects,
+            schemas=DynamoObservedSchemas(clients.dynamodb, settings.resource("schemas"), clock),
             claims=S3Claims(objects),
             segments=ParquetSegments(objects, settings.resource("validated"), settings.resource("quarantine")),
             ledger=DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock),

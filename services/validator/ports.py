@@ -1,7 +1,7 @@
 """What only the validator needs from outside."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from contracts.envelope import ClaimCheck
@@ -9,10 +9,12 @@ from contracts.pipelines import PartitionTarget, Pipeline
 from contracts.segments import OccurrenceList
 from services.runtime.clock import Clock
 from services.runtime.ledger import Ledger
-from services.runtime.objects import BulkReader
+from services.runtime.objects import BulkReader, ObjectStore
 from services.runtime.publishing import Publisher
+from services.runtime.schemas import ObservedSchemas
 from services.runtime.telemetry import Telemetry
-from services.validator.core.segments import QuarantineEntry, SegmentFile, SegmentWork
+from services.validator.core.declared.judge import Judges
+from services.validator.core.segments import QuarantineEntry, SegmentFile, Work
 
 
 class Claims(Protocol):
@@ -35,8 +37,8 @@ class SegmentStore(Protocol):
         """Write a segment as one Parquet object; returns its location, ``{bucket}/{key}``."""
         ...
 
-    async def quarantine(self, work: SegmentWork, entries: Sequence[QuarantineEntry]) -> None:
-        """Write a segment's bad records, each with reason, Pydantic errors and source."""
+    async def quarantine(self, work: Work, entries: Sequence[QuarantineEntry]) -> None:
+        """Write a segment's bad records, each with reason, errors and source."""
         ...
 
 
@@ -49,12 +51,15 @@ class Ports:
     checkpoints_bucket: str
     processed_bucket: str
     reader: BulkReader
+    objects: ObjectStore
+    schemas: ObservedSchemas
     claims: Claims
     segments: SegmentStore
     ledger: Ledger
     publisher: Publisher
     telemetry: Telemetry
     clock: Clock
+    judges: Judges = field(default_factory=Judges)
 
     def target_bucket(self, pipeline: Pipeline) -> str:
         """The bucket of a pipeline's output."""

@@ -109,7 +109,7 @@ class Fleet:
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self._stack = stack
-        self._folder = folder
+        self.folder = folder
         self._base = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TIDEGATE_"))}
         self.workers: list[WorkerProcess] = []
         self.settings: dict[str, str] = {}
@@ -125,7 +125,7 @@ class Fleet:
         environ = {**self.environ, **settings}
         if endpoint is not None:
             environ["AWS_ENDPOINT_URL"] = endpoint
-        worker = WorkerProcess(service, environ, self._folder / f"{service}-{len(self.workers)}.log")
+        worker = WorkerProcess(service, environ, self.folder / f"{service}-{len(self.workers)}.log")
         self.workers.append(worker)
         return worker
 
@@ -150,7 +150,7 @@ class Fleet:
     def cut_segments(self, size: int) -> None:
         """Let workers that are started from now on make segments of at most this many objects."""
         text = (PROJECT / "pipelines" / "visit_events.toml").read_text(encoding="utf-8")
-        folder = self._folder / "pipelines"
+        folder = self.folder / "pipelines"
         folder.mkdir()
         (folder / "visit_events.toml").write_text(f"{text}\n[limits]\nobjects_per_segment = {size}\n", encoding="utf-8")
         self.settings["TIDEGATE_PIPELINES"] = str(folder)

@@ -43,6 +43,7 @@ from tests.fakes.ledger import FakeLedger
 from tests.fakes.objects import FakeObjects
 from tests.fakes.occurrences import FakeOccurrences
 from tests.fakes.publishing import FakePublisher
+from tests.fakes.schemas import FakeObservedSchemas
 from tests.fakes.telemetry import FakeTelemetry
 from tests.fakes.watermarks import FakeWatermarks
 
@@ -89,6 +90,8 @@ class World:
             checkpoints_bucket=CHECKPOINTS,
             processed_bucket=PROCESSED,
             reader=FakeBulkReader(self.objects),
+            objects=self.objects,
+            schemas=FakeObservedSchemas(self.clock),
             claims=S3Claims(self.objects),
             segments=ParquetSegments(self.objects, VALIDATED, QUARANTINE),
             ledger=self.ledger,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from contracts.pipelines import Column
 from services.validator.core.declared.judge import RowJudge, judge_by_line
 
-EXAMPLES = 250
+EXAMPLES = 150
 COLUMNS = {
     "id": Column(type="string", required=True),
     "at": Column(type="timestamp_us", required=True),
@@ -28,10 +28,10 @@ COLUMNS = {
 }
 
 digits = st.text("0123456789", min_size=1, max_size=22)
-words = st.sampled_from(
-    ["", " ", "N/A", "a, b", '","', '":"', "x,", "{", "}", "[]", "null", "true", "\\", '"', "Zürich", "\u2028", "\ufeff"]
-    + ["😀", "\x7f", "\n", "\t", "\x00", "\ud800", "id", "--------", "a" * 70, ':","x":"']
-)
+WORDS = ["", " ", "N/A", "a, b", "x,", "{", "}", "[]", "null", "true", "id", "--------", "a" * 70, "5", "Point"]
+CUTS = ['","', '":"', ':","x":"', '"', "\\", "\n", "\t", "\x00", "\ud800"]
+FOREIGN = ["Zürich", "\u2028", "\ufeff", "😀", "\x7f"]
+words = st.sampled_from(WORDS + CUTS + FOREIGN)
 texts = st.one_of(words, st.text(max_size=8))
 numerals = st.one_of(
     digits,
@@ -43,7 +43,7 @@ decimals = st.one_of(
     numerals,
     st.floats(-180.5, 180.5).map(repr),
     st.tuples(digits, digits).map(".".join),
-    st.sampled_from(["1e3", "1E-5", "-1.5e400", ".5", "5.", "NaN", "inf", "Infinity", "1e", "0x1", "90", "180.0", "-90.000"]),
+    st.sampled_from(["1e3", "1E-5", "-1.5e400", ".5", "5.", "NaN", "inf", "Infinity", "1e", "0x1", "90", "-90.000"]),
 )
 dates = st.one_of(
     st.dates().map(str),
@@ -55,7 +55,7 @@ clocks = st.one_of(
 )
 fractions = st.one_of(st.just(""), st.just(".000"), st.text("0123456789", max_size=8).map(lambda d: f".{d}"))
 zones = st.one_of(
-    st.sampled_from(["", "", "", "Z", "z", "+00:00", "-00:00", "-05:00", "+23:59", "-24:00", "+05:60", "+0530", "-00:30"]),
+    st.sampled_from(["", "", "", "Z", "z", "+00:00", "-00:30", "-05:00", "+23:59", "-24:00", "+05:60", "+0530"]),
     st.tuples(st.sampled_from("+-"), st.integers(0, 25), st.integers(0, 61)).map(
         lambda parts: f"{parts[0]}{parts[1]:02d}:{parts[2]:02d}"
     ),
@@ -77,8 +77,9 @@ nested = st.recursive(
 )
 degrees = st.one_of(st.floats(-200, 200, width=32), st.integers(-181, 181), st.none())
 spelled = st.one_of(degrees.map(lambda value: value if value is None else str(value)), degrees, decimals)
+shapes = st.sampled_from(["Point", "Point", "Line"])
 points = st.one_of(
-    st.fixed_dictionaries({"type": st.sampled_from(["Point", "Point", "Line"]), "coordinates": st.tuples(spelled, spelled)}),
+    st.fixed_dictionaries({"type": shapes, "coordinates": st.tuples(spelled, spelled)}),
     st.fixed_dictionaries({"latitude": spelled, "longitude": spelled}, optional={"human_address": texts | nested}),
     st.dictionaries(st.sampled_from(["latitude", "longitude", "type", "coordinates"]), nested, max_size=3),
 )
@@ -89,12 +90,12 @@ def fixed(limit: int) -> st.SearchStrategy[float]:
     return st.integers(-limit * 1000, limit * 1000).map(lambda thousandths: thousandths / 1000 + 0.0005)
 
 
-years = {"min_value": datetime(1000, 1, 1), "max_value": datetime(8999, 12, 31)}  # noqa: DTZ001 - local times
-milliseconds = st.datetimes(**years).map(lambda moment: moment.isoformat("T", "milliseconds"))
-plain = st.sampled_from(["", "N/A", "a, b", "x,", "{", "Zürich", "😀", "\x7f", "null", "5", "--------", "a" * 70, "Point"])
+late = st.datetimes(datetime(1000, 1, 1), datetime(8999, 12, 31))  # noqa: DTZ001 - local times
+milliseconds = late.map(lambda moment: moment.isoformat("T", "milliseconds"))
+plain = st.sampled_from(WORDS + FOREIGN)
 ordinary = {
     "id": st.integers(1, 10**8).map(str),
-    "at": milliseconds | st.datetimes(**years).map(lambda moment: moment.isoformat("T")),
+    "at": milliseconds | late.map(lambda moment: moment.isoformat("T")),
     "name": plain | st.integers() | st.booleans(),
     "count": st.integers(-(10**17), 10**17).map(str) | st.integers(0, 10**6) | st.sampled_from(["007", "-0"]),
     "small": st.integers(-(10**9), 10**9).map(str) | st.integers(0, 99),
@@ -102,9 +103,7 @@ ordinary = {
     "open": st.booleans() | st.sampled_from(["true", "false"]),
     "day": st.dates(date(1000, 1, 1)).map(str),
     "seen": st.tuples(milliseconds, st.sampled_from(["Z", "+00:00", "-05:30"])).map("".join),
-    "place": st.tuples(fixed(180), fixed(90)).map(
-        lambda pair: {"type": "Point", "coordinates": list(pair)}
-    ),
+    "place": st.tuples(fixed(180), fixed(90)).map(lambda pair: {"type": "Point", "coordinates": list(pair)}),
     "home": st.tuples(fixed(90).map(repr), fixed(180).map(str), plain | words).map(
         lambda parts: dict(zip(["latitude", "longitude", "human_address"], parts, strict=True))
     ),
@@ -131,7 +130,7 @@ extras = st.dictionaries(st.sampled_from(["new", ":@region", 'q"', "", "\ud83d",
 def rows(draw: st.DrawFn) -> dict[str, Any]:
     """Mostly sensible rows with absent members, unknown ones, and now and then a value of any other kind."""
     names = [name for name in ordinary if name in {"id", "at"} or draw(st.booleans())]
-    row = {name: draw(ordinary[name]) for name in names}
+    row: dict[str, Any] = {name: draw(ordinary[name]) for name in names}
     if draw(st.integers(0, 3)) == 0:
         name = draw(st.sampled_from(sorted(COLUMNS)))
         row[name] = draw(nasty[name] | nested)
@@ -148,9 +147,10 @@ def written(draw: st.DrawFn) -> str:
 
 
 PUNCTUATION = ['"', "\\", ",", '","', '":"', '":', "{", "}", "[", "]", "{}", "[1]", " ", "-", "Z", "1", "e5", "+00:00"]
-CHARACTERS = ["\r", "\t", "\x00", "\x1f", "\ufeff", "é", "A", "\\u0041", "\\ud800", "\\ud83d\\ude00", "\\/", "null", "true"]
+CHARACTERS = ["\r", "\t", "\x00", "\x1f", "\ufeff", "é", "A", "\\u0041", "\\ud800", "\\ud83d\\ude00", "\\/"]
+WHOLE = ["null", "true", "0", '""', "{}", "[]"]
 MEMBERS = ['"id":"twice",', '"name":5,', '"new":"x",', '"place":{"latitude":"1","longitude":"2"},', '"name":null,']
-edits = st.sampled_from(PUNCTUATION + CHARACTERS + MEMBERS)
+edits = st.sampled_from(PUNCTUATION + CHARACTERS + WHOLE + MEMBERS)
 
 
 @st.composite
@@ -173,9 +173,8 @@ def bytes_of(text: str) -> bytes:
 
 
 garbage = st.binary(max_size=12).map(lambda raw: raw.replace(b"\n", b""))
-lines = st.one_of(
-    written().map(bytes_of), written().flatmap(edited), garbage, st.sampled_from([b"", b"{}", b"null", b"[]", b"\r", b'"x"'])
-)
+documents = st.sampled_from([b"", b"{}", b"null", b"[]", b"\r", b'"x"'])
+lines = st.one_of(written().map(bytes_of), written().map(bytes_of), written().flatmap(edited), garbage, documents)
 
 
 def agree(judge: RowJudge, raw: Sequence[bytes]) -> None:
@@ -189,7 +188,7 @@ def agree(judge: RowJudge, raw: Sequence[bytes]) -> None:
     assert ours.bad == theirs.bad
     assert ours.nulled == theirs.nulled
     assert ours.unknown == theirs.unknown
-    assert sorted(ours.indexes.to_list() + [bad.index for bad in ours.bad]) == list(range(len(raw)))
+    assert sorted(ours.indexes.to_list() + [bad.position for bad in ours.bad]) == list(range(len(raw)))
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -217,6 +216,8 @@ def test_rows_with_the_same_members_differ_in_their_values_only(
 ) -> None:
     """Rows of one kind, as one program writes them, are the fast path's daily work: every value is read right."""
     alike = [{name: other.get(name, value) for name, value in sample.items()} for other in others]
+    spoiled = data.draw(st.sampled_from(sorted(sample.keys() & COLUMNS.keys())))
+    alike.append({**sample, spoiled: data.draw(nasty[spoiled])})
     spaced = data.draw(st.booleans())
     separators = (", ", ": ") if spaced else (",", ":")
     raw = [json.dumps(row, separators=separators, ensure_ascii=False) for row in [sample, *alike]]

@@ -153,7 +153,7 @@ async def _new_positions(ports: Ports, pipeline: Pipeline, segments: Sequence[Lo
     import pyarrow.compute as pc  # noqa: PLC0415 - same
 
     column = pipeline.source.unique_key if isinstance(pipeline.source, SocrataSource) else ""
-    keys = [segment.rows.column(column) for segment in segments]
+    keys = [segment.rows.column(column).cast(pa.string()) for segment in segments]
     wanted = pa.chunked_array([chunk for each in keys for chunk in each.chunks], pa.string())
     bucket = segments[0].descriptor.destination.bucket
     present = await ports.keys.among(pipeline, segments[0].descriptor.scope, bucket, wanted)

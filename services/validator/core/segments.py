@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
-from contracts.pipelines import Pipeline
+from contracts.pipelines import DropRule, Pipeline
 from contracts.segments import (
     OCCURRENCE_COLUMN,
     Destination,
@@ -23,9 +23,33 @@ from contracts.segments import (
 from services.validator.core.records import Finding, Judged
 
 
+class Work(Protocol):
+    """A segment to be made, of whatever."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline it belongs to."""
+        ...
+
+    @property
+    def run_id(self) -> str:
+        """The run it belongs to."""
+        ...
+
+    @property
+    def segment_id(self) -> str:
+        """Its name in the run."""
+        ...
+
+    @property
+    def replay(self) -> bool:
+        """Whether what was quarantined before may be settled anew."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentWork:
-    """One segment to be made, and the deliveries that asked for it."""
+    """One segment of uploaded objects to be made, and the deliveries that asked for it."""
 
     pipeline: Pipeline
     run_id: str
@@ -40,17 +64,32 @@ class SegmentWork:
 
 
 @dataclass(frozen=True, slots=True)
+class BadRow:
+    """A line of a fetched object that is no row: its own identity, its number (from 1), and its text."""
+
+    id: str
+    line: int
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantineEntry:
-    """Why an occurrence was judged bad, and where it came from."""
+    """Why an occurrence, or one row of it, was judged bad, and where it came from."""
 
     occurrence: Occurrence
     reason: str
     errors: list[dict[str, Any]] = field(default_factory=list)
+    row: BadRow | None = None
+
+    @property
+    def id(self) -> str:
+        """What its verdict settles."""
+        return self.occurrence.id if self.row is None else self.row.id
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentFile:
-    """One validated segment: its rows (with OCCURRENCE_COLUMN) and what it says about itself."""
+    """One validated segment: its rows (uploaded ones with OCCURRENCE_COLUMN) and what it says about itself."""
 
     descriptor: SegmentDescriptor
     rows: pl.DataFrame
@@ -105,47 +144,59 @@ def decide(
     is in exactly one place: a row, a verdict, or the count of duplicates inside the batch.
     """
     quarantined = [*read.lost, *(_bad(read.accepted[finding.index], finding) for finding in judged.findings)]
-    verdicts = [
-        Verdict(occurrence=bad.occurrence.id, disposition=Disposition.QUARANTINED, reason=bad.reason)
-        for bad in quarantined
-    ]
+    verdicts = quarantine_verdicts(quarantined)
     verdicts += [Verdict(occurrence=o.id, disposition=Disposition.IGNORED) for o in read.ignored]
     ids = pl.Series(OCCURRENCE_COLUMN, [o.id for o in read.accepted], dtype=pl.String)
     rows, filtered = _apply_filters(work, judged.frame.with_columns(ids.gather(judged.indexes)))
-    verdicts += filtered
     parts = _by_destination(work, rows, default_bucket)
-    files = [
-        _file(work, destination, part, verdicts if i == 0 else None) for i, (destination, part) in enumerate(parts)
-    ]
-    return files, quarantined
+    scope = scope_of(work.pipeline.name, work.destination)
+    counts = SegmentCounts(duplicates=work.received - len(work.occurrences))
+    return segment_files(work, scope, parts, verdicts + filtered, counts), quarantined
 
 
-def _file(
-    work: SegmentWork, destination: Destination, rows: pl.DataFrame, verdicts: list[Verdict] | None
-) -> SegmentFile:
-    """A segment file; ``verdicts`` is None for every file of a work but the first."""
-    own = verdicts or []
-    duplicates = 0 if verdicts is None else work.received - len(work.occurrences)
-    tally = {kind: sum(verdict.disposition is kind for verdict in own) for kind in Disposition}
-    suffix = "" if verdicts is not None else f"-{sha256(destination.uri.encode()).hexdigest()[:8]}"
-    descriptor = SegmentDescriptor(
-        segment_id=work.segment_id + suffix,
-        pipeline=work.pipeline.name,
-        scope=scope_of(work.pipeline.name, work.destination),
-        run_id=work.run_id,
-        destination=destination,
-        counts=SegmentCounts(
-            received=len(rows) + len(own) + duplicates,
-            rows=len(rows),
-            quarantined=tally[Disposition.QUARANTINED],
-            filtered=tally[Disposition.FILTERED],
-            ignored=tally[Disposition.IGNORED],
-            duplicates=duplicates,
-        ),
-        verdicts=own,
-        replay=work.replay,
-    )
-    return SegmentFile(descriptor, rows)
+def quarantine_verdicts(entries: Sequence[QuarantineEntry]) -> list[Verdict]:
+    """The verdict of each entry."""
+    kind = Disposition.QUARANTINED
+    return [Verdict(occurrence=entry.id, disposition=kind, reason=entry.reason) for entry in entries]
+
+
+def segment_files(
+    work: Work,
+    scope: str,
+    parts: Sequence[tuple[Destination, pl.DataFrame]],
+    verdicts: list[Verdict],
+    counts: SegmentCounts,
+) -> list[SegmentFile]:
+    """A file for each part. The first has the work's own id, all verdicts, and the counts that are of no one file.
+
+    Names depend on the work and the destinations only, so that a repetition writes the same files.
+    """
+    files = []
+    for place, (destination, rows) in enumerate(parts):
+        own = [] if place else verdicts
+        base = SegmentCounts() if place else counts
+        tally = {kind: sum(verdict.disposition is kind for verdict in own) for kind in Disposition}
+        suffix = f"-{sha256(destination.uri.encode()).hexdigest()[:8]}" if place else ""
+        descriptor = SegmentDescriptor(
+            segment_id=work.segment_id + suffix,
+            pipeline=work.pipeline.name,
+            scope=scope,
+            run_id=work.run_id,
+            destination=destination,
+            counts=SegmentCounts(
+                received=len(rows) + len(own) + base.duplicates,
+                rows=len(rows),
+                quarantined=tally[Disposition.QUARANTINED],
+                filtered=tally[Disposition.FILTERED],
+                ignored=tally[Disposition.IGNORED],
+                duplicates=base.duplicates,
+                nulled=base.nulled,
+            ),
+            verdicts=own,
+            replay=work.replay,
+        )
+        files.append(SegmentFile(descriptor, rows))
+    return files
 
 
 def _bad(occurrence: Occurrence, finding: Finding) -> QuarantineEntry:
@@ -159,10 +210,20 @@ def _apply_filters(work: SegmentWork, rows: pl.DataFrame) -> tuple[pl.DataFrame,
         verdicts += _filtered(rows.filter(late), "since_timestamp", settles=False)
         rows = rows.filter(~late)
     for rule in work.pipeline.drop:
-        dropped = pl.col(rule.field).str.starts_with(rule.starts_with).fill_null(value=False)
-        verdicts += _filtered(rows.filter(dropped), f"{rule.field} starts with {rule.starts_with}")
+        dropped = dropped_by(rule, rows)
+        verdicts += _filtered(rows.filter(dropped), reason_of(rule))
         rows = rows.filter(~dropped)
     return rows, verdicts
+
+
+def dropped_by(rule: DropRule, rows: pl.DataFrame) -> pl.Series:
+    """A mask of the rows that a rule drops."""
+    return rows[rule.field].str.starts_with(rule.starts_with).fill_null(value=False)
+
+
+def reason_of(rule: DropRule) -> str:
+    """What the verdict on a row says that a rule drops."""
+    return f"{rule.field} starts with {rule.starts_with}"
 
 
 def _filtered(rows: pl.DataFrame, reason: str, *, settles: bool = True) -> list[Verdict]:

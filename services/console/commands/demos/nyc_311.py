@@ -82,7 +82,7 @@ async def show_nyc_311(session: Session, out: Path, *, seed: int, portal_url: st
     emit_table("Service requests by status (query by_status)", *as_rows(_named(pipeline, files, "by_status")))
     _summary(runs)
     show_lines("Demo: NYC 311", lines)
-    say(f"table: {session.destination(pipeline).uri} -> {files[0].parents[2]} ({len(files)} files)")
+    say(f"table: s3://{session.destination(pipeline).bucket}/processed/ -> {files[0].parents[2]} ({len(files)} files)")
     say(f"{len(runs)} runs in {seconds:.1f} s")
     prove(PIPELINE, lines)
 

@@ -17,20 +17,20 @@ class BadLine(NamedTuple):
     """Why a line is not a row.
 
     Attributes:
-        index: its position in the block.
+        position: of the line in its block, from 0.
         reason: ``malformed-json``, ``invalid-value`` or ``missing-required``.
         errors: what is wrong (type, loc, msg, input); JSON can carry them.
     """
 
-    index: int
+    position: int
     reason: str
     errors: list[dict[str, Any]]
 
 
 class Nulled(NamedTuple):
-    """A bad value that became null: the position of its line in the block, and its column."""
+    """A bad value that became null: the position of its line in its block, and its column."""
 
-    index: int
+    position: int
     column: str
 
 
@@ -75,8 +75,9 @@ class RowJudge:
     def judge(self, lines: Sequence[bytes]) -> JudgedBlock:
         """Judge each line of a block as the reference would."""
         frame, indexes, left, unknown = self._certifier.certify(lines)
-        positions = left.to_list()
-        rest = judge_by_line(lines, positions, self._columns)
+        if not len(left):
+            return JudgedBlock(frame, indexes, [], [], unknown)
+        rest = judge_by_line(lines, left.to_list(), self._columns)
         if len(rest.indexes):
             frame = pl.concat([frame, rest.frame])
             indexes = pl.concat([indexes, rest.indexes])

@@ -95,25 +95,25 @@ def _values(text: str) -> Iterator[tuple[Path, _Value]]:
     is_key = False
     for found in _TOKEN.finditer(text):
         kind = found.lastgroup or ""
-        token = found[kind]
+        written = found[kind]
         if kind == "mark":
-            if token in "{[":
-                keys.append(set() if token == "{" else None)
+            if written in "{[":
+                keys.append(set() if written == "{" else None)
                 path.append(0)
-            elif token in "}]":
+            elif written in "}]":
                 keys.pop()
                 path.pop()
-            elif token == "," and keys[-1] is None:
+            elif written == "," and keys[-1] is None:
                 path[-1] = int(path[-1]) + 1
-            is_key = token in "{," and keys[-1] is not None if keys else False
+            is_key = written in "{," and keys[-1] is not None if keys else False
         elif is_key:
             seen = keys[-1]
-            if seen is None or "\\" in token or token in seen:
-                raise ValueError(f"the key {token!r} is not plain or not the only one")
-            seen.add(token)
-            path[-1], is_key = token, False
+            if seen is None or "\\" in written or written in seen:
+                raise ValueError(f"the key {written!r} is not plain or not the only one")
+            seen.add(written)
+            path[-1], is_key = written, False
         elif kind in {Kind.TEXT, Kind.NUMBER, Kind.WORD}:
-            yield tuple(path), _Value(found.start(kind), found.end(kind), Kind(kind), token)
+            yield tuple(path), _Value(found.start(kind), found.end(kind), Kind(kind), written)
 
 
 def _slots(

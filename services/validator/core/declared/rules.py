@@ -86,7 +86,7 @@ def _decimal(token: pl.Expr) -> pl.Expr:
 
 
 def _boolean(token: pl.Expr) -> pl.Expr:
-    return token == "true"
+    return token.eq("true")
 
 
 def _date(token: pl.Expr) -> pl.Expr:

@@ -58,7 +58,9 @@ def read_pieces(pieces: pl.DataFrame, stencils: Mapping[str, Stencil]) -> Fittin
     # What does not match must not be read: there is no telling what a conversion would make of it.
     masks = proven.select(pl.col(name).alias(f"{name}?") for name, clean in is_clean.items() if not clean)
     values = split.hstack(masks.get_columns()).select(
-        rule.read(pl.col(token.name) if is_clean.get(token.name, True) else pl.when(f"{token.name}?").then(token.name)).alias(token.name)
+        rule.read(
+            pl.col(token.name) if is_clean.get(token.name, True) else pl.when(f"{token.name}?").then(token.name)
+        ).alias(token.name)
         for token in tokens
         if (rule := token.slot.rule) is not None
     )

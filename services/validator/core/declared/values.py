@@ -131,12 +131,13 @@ def _moment(value: Any) -> datetime:
     if found is None:
         raise BadValueError("must be a timestamp, YYYY-MM-DDTHH:MM:SS with at most six decimals")
     *fields, fraction, zulu, sign, hours, minutes = found.groups()
+    year, month, day, hour, minute, second = map(int, fields)
     try:
         zone = UTC if zulu else None
         if sign:
             offset = timedelta(hours=int(hours), minutes=_minutes(minutes))
             zone = timezone(-offset if sign == "-" else offset)
-        return datetime(*map(int, fields), int((fraction or "").ljust(6, "0")), tzinfo=zone)  # type: ignore[arg-type]
+        return datetime(year, month, day, hour, minute, second, int((fraction or "").ljust(6, "0")), zone)
     except ValueError as error:
         raise BadValueError(f"must be a moment of the calendar: {error}") from error
 
