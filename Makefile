@@ -53,6 +53,7 @@ bench: .venv-bench/.stamp $(EMULATOR)  ## benchmarks, side by side with peers
 	.venv-bench/bin/python -m bench.validation.bench
 	.venv-bench/bin/python -m bench.visit_events.bench --scenario full
 	.venv-bench/bin/python -m bench.visit_events.bench --scenario increment
+	.venv-bench/bin/python -m bench.nyc_311.bench
 
 clean:  ## remove what setting up made
 	rm -rf .venv .venv-emulator .venv-localstack .venv-bench

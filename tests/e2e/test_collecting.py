@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from services.console.demo.dice import Dice
 from services.console.demo.service_requests import Expected, Sample, generate
 from services.runtime.settings import PROJECT
 from tests.e2e.collecting import PIPELINE, REAL, SERVICES, declare, keys_of, nyc_311, output, real_rows, start
-from tests.e2e.fleet import Fleet, eventually
+from tests.e2e.fleet import Fleet, WorkerProcess, eventually
 from tests.e2e.world import World
 from tests.socrata_support import DATASET, SocrataServer, socrata_server
 
@@ -106,6 +107,10 @@ async def test_what_the_source_refuses_fails_the_run_with_its_words(
     assert await world.session.watermarks.read("nyc_311#service_requests") is None
 
 
+def _is_working(running: "asyncio.Future[Any]", worker: WorkerProcess) -> bool:
+    return running.done() or bool(worker.lines(WORKING[worker.service]))
+
+
 async def test_services_may_be_killed_in_the_middle_of_a_run(fleet: Fleet, world: World, server: SocrataServer) -> None:
     """Kill -9 of each service while it works, and a throttling source: nothing is lost or doubled."""
     now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
@@ -119,7 +124,7 @@ async def test_services_may_be_killed_in_the_middle_of_a_run(fleet: Fleet, world
     running = asyncio.ensure_future(run(fleet))
     for service in (*SERVICES[1:], *SERVICES[1:]):
         worker = next(w for w in reversed(fleet.workers) if w.service == service)
-        await eventually(lambda w=worker, s=service: running.done() or bool(w.lines(WORKING[s])), f"{service} works")
+        await eventually(partial(_is_working, running, worker), f"{service} works")
         await asyncio.sleep(dice.between(0, 200) / 1_000)  # anywhere in its work
         worker.kill()
         fleet.start(service)

@@ -112,9 +112,9 @@ def test_a_row_with_an_uncommon_value_is_left_to_the_reference(change: dict[str,
         ("true", "tru"),
         ("1.5,null", "1.5,,null"),
         ("1.5,null", "01.5,null"),
-        ('{\\"city', '{\\x'),
+        ('{\\"city', "{\\x"),
         ('{\\"city', '{"city'),
-        ('{\\"city', '{\\ud800'),
+        ('{\\"city', "{\\ud800"),
     ],
 )
 def test_an_edited_copy_of_a_good_line_does_not_profit_from_its_mould(good: str, edit: str) -> None:

@@ -118,16 +118,15 @@ class Certifier:
 
     def _frame(self, values: Mapping[Target, Sequence[pl.Series]], fits: pl.Series) -> pl.DataFrame:
         # Of several stencils for one value, whichever has it.
-        parts = {t: of[0] if len(of) == 1 else pl.select(pl.coalesce(of)).to_series() for t, of in values.items()}
+        parts = {target: pl.coalesce([pl.lit(series) for series in of]) for target, of in values.items()}
         columns = []
         for name, dtype in self._schema.items():
             whole, latitude, longitude = (parts.get(Target(name, part)) for part in ("", "latitude", "longitude"))
             if latitude is not None and longitude is not None:
                 point = pl.struct(latitude.alias("latitude"), longitude.alias("longitude"))
-                whole = pl.select(pl.when(latitude.is_not_null()).then(point)).to_series()
-            column = pl.repeat(None, len(fits), dtype=dtype, eager=True) if whole is None else whole
-            columns.append(column.alias(name))
-        frame = pl.DataFrame(columns)
+                whole = pl.when(latitude.is_not_null()).then(point)
+            columns.append((pl.lit(None, dtype) if whole is None else whole).alias(name))
+        frame = fits.to_frame("fits").select(columns)
         return frame if fits.all() else frame.filter(fits)
 
     def _in_order(self, parts: Sequence[tuple[pl.DataFrame, pl.Series]]) -> tuple[pl.DataFrame, pl.Series]:

@@ -109,10 +109,11 @@ class Judges:
 
     @contextmanager
     def lend(self, pipeline: Pipeline) -> Iterator[RowJudge]:
-        """A judge that nobody else has meanwhile. Only the event loop's thread may ask."""
+        """A judge that nobody else has meanwhile. Only the event loop's thread may ask.
+
+        After an error it is not used again: its thread may still be at work.
+        """
         idle = self._idle.setdefault(pipeline.name, [])
         judge = idle.pop() if idle else RowJudge(pipeline.columns)
-        try:
-            yield judge
-        finally:
-            idle.append(judge)
+        yield judge
+        idle.append(judge)

@@ -29,11 +29,21 @@ class Fitting(NamedTuple):
 
 
 class _Token(NamedTuple):
-    """One slot of one stencil: the columns that its tokens and its pieces are in."""
+    """One slot of one stencil: the columns that its tokens and its pieces are in, their proofs and their values."""
 
     name: str
     piece: str
     slot: Slot
+
+    @property
+    def proof(self) -> str:
+        """Column that says which of them match."""
+        return f"{self.name}?"
+
+    @property
+    def value(self) -> str:
+        """Column of what they mean."""
+        return f"{self.name}="
 
     @property
     def is_plain(self) -> bool:
@@ -50,28 +60,27 @@ def read_pieces(pieces: pl.DataFrame, stencils: Mapping[str, Stencil]) -> Fittin
     split = pieces.select(_split(name, stencil) for name, stencil in stencils.items() if stencil.slots)
     split = split.unnest([name for name, stencil in stencils.items() if len(stencil.slots) > 1])
     spotless = _spotless(split, [token.name for token in tokens if token.is_plain])
-    proven = pieces.hstack(split.get_columns()).select(
-        *(_frame(name, stencil) for name, stencil in stencils.items()),
-        *(_proof(token).alias(token.name) for token in tokens if token.name not in spotless),
-    )
-    is_clean = proven.select(pl.all().all()).row(0, named=True)
-    # What does not match must not be read: there is no telling what a conversion would make of it.
-    masks = proven.select(pl.col(name).alias(f"{name}?") for name, clean in is_clean.items() if not clean)
-    values = split.hstack(masks.get_columns()).select(
+    proven = split.select(_proof(token) for token in tokens if token.name not in spotless)
+    is_clean = proven.select(pl.all().all()).row(0, named=True) if proven.width else {}
+    values = split.hstack(proven.get_columns()).select(
+        # What does not match must not be read: there is no telling what a conversion would make of it.
         rule.read(
-            pl.col(token.name) if is_clean.get(token.name, True) else pl.when(f"{token.name}?").then(token.name)
-        ).alias(token.name)
+            pl.col(token.name) if is_clean.get(token.proof, True) else pl.when(token.proof).then(token.name)
+        ).alias(token.value)
         for token in tokens
         if (rule := token.slot.rule) is not None
     )
-    partial = pieces.hstack(values.get_columns()).select(
-        (pl.col(t.name).is_not_null() | pl.col(t.piece).is_null()).alias(f"{t.name}!")
-        for t in tokens
-        if t.slot.rule is not None and t.slot.rule.is_partial
-    )
+    reasons = [_frame(name, stencil) for name, stencil in stencils.items()]
+    reasons += [pl.col(name) for name in proven.columns]
+    reasons += [
+        pl.col(token.value).is_not_null() | pl.col(token.piece).is_null()
+        for token in tokens
+        if token.slot.rule is not None and token.slot.rule.is_partial
+    ]
+    held = pieces.hstack([*split.get_columns(), *proven.get_columns(), *values.get_columns()])
     # A piece that is not there has no proof either, and is no reason against its row.
-    fits = proven.hstack(partial.get_columns()).select(pl.all_horizontal(pl.all()).fill_null(value=True)).to_series()
-    return Fitting(fits, [(t.slot.target, values[t.name]) for t in tokens if t.slot.target is not None])
+    fits = held.select(pl.all_horizontal(reasons).fill_null(value=True).alias("fits")).to_series()
+    return Fitting(fits, [(t.slot.target, values[t.value]) for t in tokens if t.slot.target is not None])
 
 
 def _spotless(split: pl.DataFrame, names: Sequence[str]) -> set[str]:
@@ -107,4 +116,4 @@ def _split(name: str, stencil: Stencil) -> pl.Expr:
 
 def _proof(token: _Token) -> pl.Expr:
     pattern = UNREAD[token.slot.kind] if token.slot.rule is None else token.slot.rule.pattern
-    return pl.col(token.name).str.contains(f"^(?:{pattern})$")
+    return pl.col(token.name).str.contains(f"^(?:{pattern})$").alias(token.proof)
