@@ -151,7 +151,12 @@ def _new_rows(parts: Sequence[tuple[LoadedSegment, SegmentShare]]) -> "pa.Table"
     import pyarrow as pa  # noqa: PLC0415 - at module level it would make the pure parts of the service pay for it
 
     # Typed, because a segment of duplicates alone takes nothing, and nothing has no type of its own.
-    tables = [segment.rows.take(pa.array(share.new_rows, pa.int64())) for segment, share in parts]
+    tables = [
+        segment.rows
+        if len(share.new_rows) == segment.rows.num_rows  # positions are distinct, so these are all
+        else segment.rows.take(pa.array(share.new_rows, pa.int64()))
+        for segment, share in parts
+    ]
     return pa.concat_tables(tables)
 
 

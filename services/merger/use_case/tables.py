@@ -150,7 +150,6 @@ def _never(_: Mark) -> bool:
 async def _new_positions(ports: Ports, pipeline: Pipeline, segments: Sequence[LoadedSegment]) -> list[tuple[int, ...]]:
     """Positions of the rows whose key is in no file yet; a key that several of the segments carry counts once."""
     import pyarrow as pa  # noqa: PLC0415 - at module level it would make the pure parts of the service pay for it
-    import pyarrow.compute as pc  # noqa: PLC0415 - same
 
     column = pipeline.source.unique_key if isinstance(pipeline.source, SocrataSource) else ""
     keys = [segment.rows.column(column).cast(pa.string()) for segment in segments]
@@ -158,8 +157,17 @@ async def _new_positions(ports: Ports, pipeline: Pipeline, segments: Sequence[Lo
     bucket = segments[0].descriptor.destination.bucket
     present = await ports.keys.among(pipeline, segments[0].descriptor.scope, bucket, wanted)
     taken = pa.chunked_array([chunk for each in present for chunk in each.chunks], pa.string())
-    mask = pc.invert(pc.is_in(wanted, value_set=taken)) if len(taken) else pa.chunked_array([[True] * len(wanted)])
-    return _firsts(wanted.to_pylist(), mask.to_pylist(), [len(each) for each in keys])
+    return await asyncio.to_thread(_positions, wanted, taken, [len(each) for each in keys])
+
+
+def _positions(wanted: "pa.ChunkedArray", taken: "pa.ChunkedArray", lengths: Sequence[int]) -> list[tuple[int, ...]]:
+    import pyarrow.compute as pc  # noqa: PLC0415 - as above
+
+    # In one piece: a set of keys is hashed anew for every chunk of what is looked for.
+    mask = pc.is_in(wanted.combine_chunks(), value_set=taken.combine_chunks())
+    if not pc.any(mask).as_py() and pc.count_distinct(wanted).as_py() == len(wanted):
+        return [tuple(range(length)) for length in lengths]
+    return _firsts(wanted.to_pylist(), pc.invert(mask).to_pylist(), lengths)
 
 
 def _firsts(keys: Sequence[str], unknown: Sequence[bool], lengths: Sequence[int]) -> list[tuple[int, ...]]:

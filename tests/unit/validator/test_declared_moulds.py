@@ -143,6 +143,13 @@ def test_kinds_of_rows_that_look_the_same_at_first_are_told_apart() -> None:
     assert certified(lines * 3, columns) == list(range(9))
 
 
+def test_rows_without_any_declared_member_are_rows() -> None:
+    """Where nothing is required, even an empty object is one; each keeps its place."""
+    columns = {"fits": Column(type="string"), "place": Column(type="point")}
+    assert certified([b"{}", b'{"x":1}', b"{}", b'{"fits":"a"}', b"{}"], columns) == [0, 1, 2, 3, 4]
+    assert certified([b"{}"] * 3, columns) == [0, 1, 2]
+
+
 def test_undeclared_members_are_found_wherever_they_first_appear() -> None:
     """One row with a new column among many is enough, and the fast path knows its name."""
     lines = [text(ROW)] * 50 + [text({**ROW, ":@region": "7"})] + [text(ROW)] * 50

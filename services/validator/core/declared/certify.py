@@ -13,7 +13,7 @@ from contracts.pipelines import Column
 from services.validator.core.columns import schema_of
 from services.validator.core.declared.library import Library
 from services.validator.core.declared.moulds import Target
-from services.validator.core.declared.stencils import read_pieces
+from services.validator.core.declared.stencils import Pieces, read_pieces
 from services.validator.core.texts import texts_of
 
 SMALLEST_PASS = 256
@@ -95,22 +95,15 @@ class Certifier:
         """Values of the lines that fit their moulds, and a mask that says which of all lines those are."""
         rows = len(pieces)
         codes, stencils = self._library.codes(numbers)
-        is_whole = codes.list.len() == pieces.list.len()
+        is_whole = (codes.list.len() == pieces.list.len()).fill_null(value=False)
         if not is_whole.all():  # two kinds of lines with one hash
             chosen = is_whole.arg_true()
             frame, fits = self._read(pieces.gather(chosen), numbers.gather(chosen))
             return frame, pl.repeat(value=False, n=rows, eager=True).scatter(chosen.filter(fits), values=True)
-        flat = pieces.explode(empty_as_null=False)
         at = pl.DataFrame([codes.alias("code"), pl.arange(rows, dtype=pl.UInt32, eager=True).alias("row")])
         places = at.select(pl.col("code") * pl.lit(rows, pl.UInt32) + pl.col("row")).to_series()
-        layout = pl.repeat(None, len(stencils) * rows, dtype=pl.UInt32, eager=True).scatter(
-            places.explode(empty_as_null=False), pl.arange(len(flat), dtype=pl.UInt32, eager=True)
-        )
-        laid_out = layout.to_frame("at").select(
-            pl.lit(flat).gather(pl.col("at").slice(place * rows, rows)).alias(name)
-            for place, name in enumerate(stencils)
-        )
-        fits, read = read_pieces(laid_out, stencils)
+        flat, codes, places = (each.explode(empty_as_null=False) for each in (pieces, codes, places))
+        fits, read = read_pieces(Pieces(flat, codes, places, rows), stencils)
         values: dict[Target, list[pl.Series]] = {}
         for target, value in read:
             values.setdefault(target, []).append(value)
@@ -118,7 +111,7 @@ class Certifier:
 
     def _frame(self, values: Mapping[Target, Sequence[pl.Series]], fits: pl.Series) -> pl.DataFrame:
         # Of several stencils for one value, whichever has it.
-        parts = {target: pl.coalesce([pl.lit(series) for series in of]) for target, of in values.items()}
+        parts = {target: pl.lit(of[0]) if len(of) == 1 else pl.coalesce(of) for target, of in values.items()}
         columns = []
         for name, dtype in self._schema.items():
             whole, latitude, longitude = (parts.get(Target(name, part)) for part in ("", "latitude", "longitude"))
@@ -126,7 +119,7 @@ class Certifier:
                 point = pl.struct(latitude.alias("latitude"), longitude.alias("longitude"))
                 whole = pl.when(latitude.is_not_null()).then(point)
             columns.append((pl.lit(None, dtype) if whole is None else whole).alias(name))
-        frame = fits.to_frame("fits").select(columns)
+        frame = fits.to_frame("fits").with_columns(columns).select(self._schema.names())
         return frame if fits.all() else frame.filter(fits)
 
     def _in_order(self, parts: Sequence[tuple[pl.DataFrame, pl.Series]]) -> tuple[pl.DataFrame, pl.Series]:

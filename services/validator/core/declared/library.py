@@ -64,8 +64,8 @@ class Library:
                 found[print_] = number
         return chosen.replace_strict(list(found), list(found.values()), default=None, return_dtype=pl.UInt32)
 
-    def codes(self, numbers: pl.Series) -> tuple[pl.Series, dict[str, Stencil]]:
-        """The stencils of each line's mould as positions in a list, and that list, by name."""
+    def codes(self, numbers: pl.Series) -> tuple[pl.Series, list[Stencil]]:
+        """The stencils of each line's mould as positions in a list, and that list."""
         distinct = numbers.unique().to_list()
         found: dict[int, int] = {}
         for number in distinct:
@@ -74,7 +74,7 @@ class Library:
         table = pl.Series([[found[c] for c in self._known[n].codes] for n in distinct], dtype=pl.List(pl.UInt32))
         rows = numbers.replace_strict(distinct, list(range(len(distinct))), return_dtype=pl.UInt32)
         stencils = list(self._codes)
-        return table.gather(rows), {str(code): stencils[code] for code in found}
+        return table.gather(rows), [stencils[code] for code in found]
 
     def unknown(self, numbers: Iterable[int]) -> set[str]:
         """Members of these moulds that no column is declared for."""

@@ -1,9 +1,10 @@
 """Reading many pieces through their stencils: which rows fit, and what their values are.
 
-Everything is asked of polars for all stencils at once: a call costs more than the work on one column of a block.
+Everything is asked of polars for all pieces, or for all stencils, at once: a call costs more than the work on one
+column of a block, and pieces that lie one after the other in memory are read faster than those of one column.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -13,6 +14,24 @@ from services.validator.core.declared.rules import TOKENS, UNREAD, Kind
 
 _SPECIAL = bytes(range(0x20)) + b'"\\'
 """Characters that no JSON string holds as they stand."""
+_LONGEST = 2**30
+"""More characters than a piece can have."""
+
+
+class Pieces(NamedTuple):
+    """The pieces of some rows.
+
+    Attributes:
+        flat: all of them, row after row.
+        codes: the number of the stencil that each should fit; no two pieces of a row have the same.
+        places: code * rows + row of each.
+        rows: how many rows there are.
+    """
+
+    flat: pl.Series
+    codes: pl.Series
+    places: pl.Series
+    rows: int
 
 
 class Fitting(NamedTuple):
@@ -29,10 +48,9 @@ class Fitting(NamedTuple):
 
 
 class _Token(NamedTuple):
-    """One slot of one stencil: the columns that its tokens and its pieces are in, their proofs and their values."""
+    """One slot of one stencil, and the column that its tokens are in."""
 
     name: str
-    piece: str
     slot: Slot
 
     @property
@@ -52,66 +70,117 @@ class _Token(NamedTuple):
         return self.slot.kind is Kind.TEXT and (rule is None or rule.pattern == TOKENS[Kind.TEXT])
 
 
-def read_pieces(pieces: pl.DataFrame, stencils: Mapping[str, Stencil]) -> Fitting:
-    """Read a block of pieces, a column for each stencil; null is none, and fits."""
-    tokens = [
-        _Token(f"{name}.{i}", name, slot) for name, stencil in stencils.items() for i, slot in enumerate(stencil.slots)
-    ]
-    split = pieces.select(_split(name, stencil) for name, stencil in stencils.items() if stencil.slots)
-    split = split.unnest([name for name, stencil in stencils.items() if len(stencil.slots) > 1])
-    spotless = _spotless(split, [token.name for token in tokens if token.is_plain])
-    proven = split.select(_proof(token) for token in tokens if token.name not in spotless)
-    is_clean = proven.select(pl.all().all()).row(0, named=True) if proven.width else {}
-    values = split.hstack(proven.get_columns()).select(
-        # What does not match must not be read: there is no telling what a conversion would make of it.
+def read_pieces(pieces: Pieces, stencils: Sequence[Stencil]) -> Fitting:
+    """Read pieces through their stencils, given by number."""
+    # In most pieces all that varies is a text at the end. Those are cut, and mostly proven, all in one go.
+    tails = {number for number, stencil in enumerate(stencils) if _is_tail(stencil)}
+    others = [number for number in range(len(stencils)) if number not in tails]
+    texts, misfits = _cut(pieces, [stencil if n in tails else None for n, stencil in enumerate(stencils)])
+    is_spotless = _is_spotless(texts)
+    read = [number for number in sorted(tails) if stencils[number].slots[0].target is not None or not is_spotless]
+    held = _columns(pieces, texts, len(stencils), read, others)
+    held = held.with_columns(_split(number, stencils[number]) for number in others if stencils[number].slots)
+    held = held.unnest([f"{number}.*" for number in others if len(stencils[number].slots) > 1])
+    tokens = [_Token(f"{n}.{i}", slot) for n in (*read, *others) for i, slot in enumerate(stencils[n].slots)]
+    plain = {token.name for token in tokens if token.is_plain}
+    proven = plain & {f"{number}.0" for number in read} if is_spotless else set()
+    proven |= _spotless(held, sorted(plain - proven))
+    held = held.with_columns(_proof(token) for token in tokens if token.name not in proven)
+    proofs = [token.proof for token in tokens if token.name not in proven]
+    is_clean = held.select(pl.col(proofs).all()).row(0, named=True) if proofs else {}
+    # What does not match must not be read: there is no telling what a conversion would make of it.
+    held = held.with_columns(
         rule.read(
             pl.col(token.name) if is_clean.get(token.proof, True) else pl.when(token.proof).then(token.name)
         ).alias(token.value)
         for token in tokens
         if (rule := token.slot.rule) is not None
     )
-    reasons = [_frame(name, stencil) for name, stencil in stencils.items()]
-    reasons += [pl.col(name) for name in proven.columns]
+    reasons = [pl.lit(pl.repeat(value=True, n=pieces.rows, eager=True).scatter(misfits, values=False))]
+    reasons += [_frame(number, stencils[number]) for number in others]
+    reasons += [pl.col(proof) for proof in proofs]
     reasons += [
-        pl.col(token.value).is_not_null() | pl.col(token.piece).is_null()
+        pl.col(token.value).is_not_null() | pl.col(token.name).is_null()
         for token in tokens
         if token.slot.rule is not None and token.slot.rule.is_partial
     ]
-    held = pieces.hstack([*split.get_columns(), *proven.get_columns(), *values.get_columns()])
     # A piece that is not there has no proof either, and is no reason against its row.
     fits = held.select(pl.all_horizontal(reasons).fill_null(value=True).alias("fits")).to_series()
-    return Fitting(fits, [(t.slot.target, values[t.value]) for t in tokens if t.slot.target is not None])
+    return Fitting(fits, [(t.slot.target, held[t.value]) for t in tokens if t.slot.target is not None])
 
 
-def _spotless(split: pl.DataFrame, names: Sequence[str]) -> set[str]:
-    """The columns of tokens none of which has a character that would need a closer look."""
-    joined = split.select(pl.col(names).str.join("").cast(pl.Binary)).row(0, named=True) if names else {}
-    return {name for name, text in joined.items() if len(text) == len(text.translate(None, _SPECIAL))}
+def _is_tail(stencil: Stencil) -> bool:
+    """Whether the only thing that varies is a text at the end."""
+    return len(stencil.slots) == 1 and stencil.slots[0].kind is Kind.TEXT and not stencil.texts[1]
 
 
-def _frame(name: str, stencil: Stencil) -> pl.Expr:
-    """Whether the text around the slots is the stencil's."""
-    piece = pl.col(name)
-    if not stencil.slots:
-        return piece == stencil.texts[0]
-    if len(stencil.slots) > 1:
-        return piece.is_null() | pl.col(f"{name}.0").is_not_null()
-    around = sum(len(text.encode()) for text in stencil.texts)
-    return piece.str.len_bytes() == pl.col(f"{name}.0").str.len_bytes() + around
+def _cut(pieces: Pieces, tails: Sequence[Stencil | None]) -> tuple[pl.Series, pl.Series]:
+    """The text at the end of each piece of these stencils, "" for others; and rows in which such a piece is another."""
+    before = [stencil.texts[0] if stencil is not None else "" for stencil in tails]
+    table = pl.DataFrame(
+        {
+            "before": before,
+            "start": pl.Series([len(text) for text in before], dtype=pl.UInt32),
+            "length": pl.Series([_LONGEST if stencil is not None else 0 for stencil in tails], dtype=pl.UInt32),
+        }
+    )
+    held = table[pieces.codes].with_columns(pieces.flat.alias("piece"))
+    piece = pl.col("piece").str
+    fits = held.select(piece.starts_with(pl.col("before"))).to_series()
+    texts = held.select(piece.slice(pl.col("start"), pl.col("length"))).to_series()
+    return texts, (pieces.places.filter(~fits) % pieces.rows).unique()
 
 
-def _split(name: str, stencil: Stencil) -> pl.Expr:
+def _columns(
+    pieces: Pieces, texts: pl.Series, stencils: int, read: Sequence[int], others: Sequence[int]
+) -> pl.DataFrame:
+    """A column of texts for some stencils, and of whole pieces for others; null where a row has none."""
+    order = pl.arange(len(pieces.flat), dtype=pl.UInt32, eager=True)
+    empty = pl.repeat(None, stencils * pieces.rows, dtype=pl.UInt32, eager=True)
+    layout = empty.scatter(pieces.places, order)
+
+    def at(number: int) -> pl.Expr:
+        return pl.col("at").slice(number * pieces.rows, pieces.rows)
+
+    return layout.to_frame("at").select(
+        *(pl.lit(texts).gather(at(number)).alias(f"{number}.0") for number in read),
+        *(pl.lit(pieces.flat).gather(at(number)).alias(f"{number}") for number in others),
+    )
+
+
+def _is_spotless(texts: pl.Series) -> bool:
+    """Whether none of them has a character that would need a closer look."""
+    joined: bytes = texts.str.join("").cast(pl.Binary)[0]
+    return len(joined) == len(joined.translate(None, _SPECIAL))
+
+
+def _spotless(held: pl.DataFrame, names: Sequence[str]) -> set[str]:
+    """Those of these columns of texts that are."""
+    return {name for name in names if _is_spotless(held[name])}
+
+
+def _split(number: int, stencil: Stencil) -> pl.Expr:
     """What stands in the slots; of a single slot more than that where the text around it is another."""
-    piece = pl.col(name).str
+    piece = pl.col(f"{number}").str
     if len(stencil.slots) == 1:
         before, after = stencil.texts
-        token = piece.strip_prefix(before)
-        return (token.str.strip_suffix(after) if after else token).alias(f"{name}.0")
+        return piece.strip_prefix(before).str.strip_suffix(after).alias(f"{number}.0")
     gaps = [f"({(UNREAD if slot.target is None else TOKENS)[slot.kind]})" for slot in stencil.slots]
     first, *texts = [pl.escape_regex(text) for text in stencil.texts]
     pattern = "^" + first + "".join(gap + text for gap, text in zip(gaps, texts, strict=True)) + "$"
-    names = [f"{name}.{i}" for i in range(len(gaps))]
-    return piece.extract_groups(pattern).struct.rename_fields(names).alias(name)
+    names = [f"{number}.{i}" for i in range(len(gaps))]
+    return piece.extract_groups(pattern).struct.rename_fields(names).alias(f"{number}.*")
+
+
+def _frame(number: int, stencil: Stencil) -> pl.Expr:
+    """Whether the text around the slots is the stencil's."""
+    piece = pl.col(f"{number}")
+    if not stencil.slots:
+        return piece == stencil.texts[0]
+    if len(stencil.slots) > 1:
+        return piece.is_null() | pl.col(f"{number}.0").is_not_null()
+    around = sum(len(text.encode()) for text in stencil.texts)
+    return piece.str.len_bytes() == pl.col(f"{number}.0").str.len_bytes() + around
 
 
 def _proof(token: _Token) -> pl.Expr:
