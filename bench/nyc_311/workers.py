@@ -40,7 +40,7 @@ class Fleet:
     """How many processes read the source, and how many segments each of them fetches side by side."""
 
     fetchers: int = 1
-    lanes: int = 4
+    lanes: int = 8
 
 
 def missing() -> list[str]:

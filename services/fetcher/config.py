@@ -9,4 +9,4 @@ from services.runtime.socrata.opening import SocrataSettings
 class FetcherSettings(SocrataSettings, LaneSettings):
     """Settings of the fetcher (variables are the aliases)."""
 
-    lanes: PositiveInt = Field(default=4, alias="TIDEGATE_FETCHER_LANES")
+    lanes: PositiveInt = Field(default=8, alias="TIDEGATE_FETCHER_LANES")

@@ -23,9 +23,9 @@ def domain_of(pipelines: dict[str, Pipeline]) -> str:
 
 
 def test_an_empty_environment_is_enough() -> None:
-    """Sources are asked where they are declared, without a token, by four lanes."""
+    """Sources are asked where they are declared, without a token, by eight lanes."""
     settings = FetcherSettings.read({})
-    assert (settings.lanes, settings.socrata_domain_url) == (4, None)
+    assert (settings.lanes, settings.socrata_domain_url) == (8, None)
     assert settings.socrata_app_token.get_secret_value() == ""
     assert domain_of(moved_to(settings.socrata_domain_url, DECLARED)) == "https://data.cityofnewyork.us"
 
