@@ -6,8 +6,8 @@ from typing import Protocol
 class RateBudget(Protocol):
     """A token bucket per name, kept where all processes see it. Safe to repeat: a lost answer only wastes a token."""
 
-    async def take(self, name: str, *, per_second: float, burst: int) -> float:
-        """Take one request's token; the seconds to wait before sending the request (0.0: send it now).
+    async def take(self, name: str, *, per_second: float, burst: int, count: int = 1) -> float:
+        """Take the tokens of so many requests; the seconds to wait before sending the first one (0.0: send it now).
 
         Tokens may be taken ahead of time: who waits as told keeps all processes together within ``per_second``.
         """

@@ -55,6 +55,17 @@ def near(*seconds: float) -> object:
 class BudgetConformance:
     """Subclasses give a ``world`` fixture."""
 
+    async def test_several_turns_are_taken_at_once(self, world: World) -> None:
+        """They count one by one against the rate; the wait is that of the first of them."""
+        budget = world.process()
+        assert await budget.take(CITY, per_second=RATE, burst=BURST, count=BURST - 1) == 0
+        assert await take(budget) == 0
+        assert await budget.take(CITY, per_second=RATE, burst=BURST, count=2) == pytest.approx(INTERVAL, abs=CLOSE)
+        assert await take(budget) == pytest.approx(3 * INTERVAL, abs=CLOSE)
+        for count in (0, BURST + 1):
+            with pytest.raises(ValueError, match="in bursts of"):
+                await budget.take(CITY, per_second=RATE, burst=BURST, count=count)
+
     async def test_a_burst_and_then_one_at_a_time(self, world: World) -> None:
         """A full bucket sends its burst at once; what follows waits its turn, each one interval longer."""
         found = await waits(world.process(), BURST + 3)

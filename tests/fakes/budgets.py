@@ -41,10 +41,10 @@ class FakeRateBudget:
         """The same buckets as another process, perhaps with another clock, reaches them."""
         return FakeRateBudget(clock or self._clock, effects=effects, table=self.table)
 
-    async def take(self, name: str, *, per_second: float, burst: int) -> float:
+    async def take(self, name: str, *, per_second: float, burst: int, count: int = 1) -> float:
         """See the port."""
-        if per_second <= 0 or burst < 1:
-            raise ValueError(f"budget {name}: {per_second} requests a second in bursts of {burst}")
+        if per_second <= 0 or not 1 <= count <= burst:
+            raise ValueError(f"budget {name}: {count} of {per_second} requests a second in bursts of {burst}")
 
         def take() -> float:
             now = self._clock.now().timestamp()
@@ -53,7 +53,7 @@ class FakeRateBudget:
             pause = self.table.paused_until.get(name)
             if pause is not None:  # the first token after a pause is ready when it ends, and no other before
                 tokens = min(tokens, 1 - (pause - now) * per_second)
-            self.table.buckets[name] = FakeBucket(tokens - 1, now)
+            self.table.buckets[name] = FakeBucket(tokens - count, now)
             self.table.paused_until.pop(name, None)
             wait = max(0.0, (1 - tokens) / per_second)
             self.table.taken.append((name, wait))

@@ -40,25 +40,27 @@ class DynamoRateBudget:
         self._table = table
         self._clock = clock
 
-    async def take(self, name: str, *, per_second: float, burst: int) -> float:
-        """Take one request's token; the seconds to wait before sending the request.
+    async def take(self, name: str, *, per_second: float, burst: int, count: int = 1) -> float:
+        """Take the tokens of so many requests; the seconds to wait before sending the first one.
 
         Raises:
-            ValueError: the rate is not positive, or the burst is below 1.
+            ValueError: the rate is not positive, the burst is below 1, or the count is not within the burst.
             TemporaryError, UnreachableError: whether a token was taken is unknown; taking another is safe.
         """
-        if per_second <= 0 or burst < 1:
-            raise ValueError(f"budget {name}: {per_second} requests a second in bursts of {burst}")
+        if per_second <= 0 or not 1 <= count <= burst:
+            raise ValueError(f"budget {name}: {count} of {per_second} requests a second in bursts of {burst}")
         interval = math.ceil(US_PER_S / per_second)
         for _ in range(ROUNDS):
             now = self._now()
             full = now - (burst - 1) * interval
-            moved = await self._update(name, adds={"next_us": interval}, condition=IN_USE, values={"full_us": full})
+            moved = await self._update(
+                name, adds={"next_us": count * interval}, condition=IN_USE, values={"full_us": full}
+            )
             if moved is None:
-                fresh = {"next_us": full + interval}
+                fresh = {"next_us": full + count * interval}
                 moved = await self._update(name, sets=fresh, condition=LEFT_ALONE, values={"full_us": full})
             if moved is not None:
-                return max(0, moved - interval - now) / US_PER_S
+                return max(0, moved - count * interval - now) / US_PER_S
         raise TemporaryError(f"{self._table}: budget {name} changed under every one of {ROUNDS} tries", delay=1.0)
 
     async def pause(self, name: str, seconds: float) -> None:

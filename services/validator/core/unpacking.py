@@ -23,7 +23,7 @@ def blocks_of(
         MalformedError: it is not whole, not gzip, or has a line without an end.
     """
     rest = b""
-    with igzip.IGzipFile(fileobj=io.BytesIO(body)) as packed:
+    with igzip.IGzipFile(fileobj=io.BytesIO(body)) as packed:  # type: ignore[no-untyped-call]
         while chunk := _read(packed, block_bytes):
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > longest_line:
@@ -37,5 +37,5 @@ def blocks_of(
 def _read(packed: igzip.IGzipFile, size: int) -> bytes:
     try:
         return packed.read(size)
-    except (OSError, EOFError, isal_zlib.error) as error:
+    except (OSError, EOFError, isal_zlib.error) as error:  # type: ignore[misc] # its stub declares an instance
         raise MalformedError(f"it is not whole gzip data: {error}") from error

@@ -26,7 +26,11 @@ def declare(folder: Path, name: str, prefix: str = "events/", bucket: str = "", 
 def test_the_shipped_declarations_are_right() -> None:
     """The project's own folder loads, and each file is named after its pipeline."""
     pipelines = load_pipelines(PROJECT / "pipelines")
-    assert {path.stem for path in (PROJECT / "pipelines").glob("*.toml")} == pipelines.keys() == {"nyc_311", "visit_events"}
+    assert (
+        {path.stem for path in (PROJECT / "pipelines").glob("*.toml")}
+        == pipelines.keys()
+        == {"nyc_311", "visit_events"}
+    )
 
 
 def test_a_folder_is_read_by_name(tmp_path: Path) -> None:

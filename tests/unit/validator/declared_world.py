@@ -99,7 +99,7 @@ class World:
         return await self.objects.put(
             "raw",
             key_of(run_id),
-            gzip.compress(text) if body is None else body,
+            gzip.compress(text, mtime=0) if body is None else body,
             metadata={"tidegate-rows": str(len(lines)) if rows is None else rows},
         )
 

@@ -19,7 +19,7 @@ from services.validator.core.texts import texts_of
 SMALLEST_PASS = 256
 """Lines below which a pass over columns costs more than handing them to the reference."""
 SMALLEST_MOULD = 4
-"""Lines of one kind in a block below which they are not worth a mould."""
+"""Lines of one kind below which they are not worth a mould."""
 
 _ATTEMPTS = 3
 """Moulds that are tried on a line: several kinds of lines may look the same to the guess."""

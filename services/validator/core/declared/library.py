@@ -34,11 +34,12 @@ class Library:
         self._known: list[_Known] = []
         self._codes: dict[Stencil, int] = {}
         self._of_print: dict[tuple[int, int], int] = {}
+        self._seen: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()
 
     def ready_for(self, comma: str) -> Self:
         """This library, or an empty one if lines are cut elsewhere now, or it has grown beyond its bounds."""
-        is_full = len(self._codes) > _MOST_STENCILS or len(self._failures) + len(self._of_print) > _MOST_PRINTS
+        is_full = len(self._codes) > _MOST_STENCILS or len(self._seen) > _MOST_PRINTS
         return type(self)(self._columns, comma) if is_full or self.separator != f'"{comma}"' else self
 
     def assign(
@@ -51,14 +52,15 @@ class Library:
             prints: their prints.
             pending: positions of those that are asked for.
             attempt: how many moulds of its print a line was tried on already.
-            fewest: lines of one print that are worth a new mould.
+            fewest: lines of one print, in all blocks so far, that are worth a new mould.
         """
         chosen = prints.gather(pending).alias("print")
         groups = pl.DataFrame([chosen, pending.alias("index")]).group_by("print").agg(pl.all(), pl.len())
         found: dict[int, int] = {}
         for print_, samples, count in groups.select("print", pl.col("index").list.gather([0, -1]), "len").iter_rows():
+            self._seen[print_] += count
             number = self._of_print.get((print_, attempt))
-            if number is None and count >= fewest:
+            if number is None and self._seen[print_] >= fewest:
                 number = self._learn(print_, attempt, [texts[index] for index in samples])
             if number is not None:
                 found[print_] = number
