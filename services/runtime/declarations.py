@@ -1,9 +1,10 @@
 """Finding and reading pipeline declarations."""
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
-from contracts.pipelines import FetchedName, InvalidPipelineError, Pipeline
+from contracts.pipelines import FetchedName, InvalidPipelineError, PartitionTarget, Pipeline
 from services.runtime.failures import BadDeclarationError
 
 
@@ -32,6 +33,10 @@ def load_pipelines(folder: Path) -> dict[str, Pipeline]:
         pipeline = load_pipeline(path)
         if pipeline.name in pipelines:
             raise BadDeclarationError(f"{path}: the name {pipeline.name!r} is taken by another file")
+        if (other := _shares_tree(pipeline, pipelines.values())) is not None:
+            raise BadDeclarationError(
+                f"{path}: target.key: the files of {other!r} begin alike; every table needs a folder of its own"
+            )
         pipelines[pipeline.name] = pipeline
     if not pipelines:
         raise BadDeclarationError(f"{folder}: no pipeline declarations (*.toml)")
@@ -51,3 +56,15 @@ def pipeline_for(pipelines: dict[str, Pipeline], bucket: str, key: str, *, defau
             return pipeline
     matching = [p for p in held if not p.is_collected and key.startswith(p.source.prefix)]
     return max(matching, key=lambda p: len(p.source.prefix), default=None)
+
+
+def _shares_tree(pipeline: Pipeline, others: Iterable[Pipeline]) -> str | None:
+    """The pipeline whose partition files could be taken for those of this one."""
+    mine = pipeline.target
+    for other in others:
+        its = other.target
+        if not isinstance(mine, PartitionTarget) or not isinstance(its, PartitionTarget) or mine.bucket != its.bucket:
+            continue
+        if mine.prefix.startswith(its.prefix) or its.prefix.startswith(mine.prefix):
+            return other.name
+    return None

@@ -107,3 +107,17 @@ def test_an_object_belongs_to_the_longest_prefix_of_its_bucket(
     """An object that no pipeline reads belongs to none."""
     found = pipeline_for(nested, bucket, key, default_bucket="raw")
     assert (found and found.name) == expected
+
+
+def test_two_tables_never_share_a_tree(tmp_path: Path) -> None:
+    """What a table holds is asked of its files, so none of another may begin alike; elsewhere they may."""
+    text = (PROJECT / "pipelines" / "nyc_311.toml").read_text(encoding="utf-8")
+    (tmp_path / "a.toml").write_text(text, encoding="utf-8")
+    other = text.replace('name = "nyc_311"', 'name = "other"').replace("year={created_date:%Y}/", "y", 1)
+    for key, bad in (("processed/{status}/", True), ("processed/year=", True), ("others/year=", False)):
+        (tmp_path / "b.toml").write_text(other.replace("processed/y", key), encoding="utf-8")
+        if bad:
+            with pytest.raises(BadDeclarationError, match=r"b\.toml: target\.key: the files of 'nyc_311' begin alike"):
+                load_pipelines(tmp_path)
+        else:
+            assert list(load_pipelines(tmp_path)) == ["nyc_311", "other"]
