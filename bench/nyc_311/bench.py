@@ -19,6 +19,7 @@ from bench.harness import RESULTS
 from bench.nyc_311 import report
 from bench.nyc_311.contenders import DLT, DLT_WITH_LAG, PANDAS, Contender, Peer, Services
 from bench.nyc_311.exactness import Tally, perform
+from bench.nyc_311.fetching import read_alone
 from bench.nyc_311.rows import Requests, keys_of, write
 from bench.nyc_311.source import Source
 from bench.nyc_311.speed import WrongResultError, compete
@@ -59,6 +60,19 @@ def fetchers(options: argparse.Namespace) -> None:
     with Source() as source:
         wanted = fill(source, options.rows)
         race(options, "nyc_311_fetchers", contenders, source, wanted, max(options.latency_ms))
+
+
+def fetching(options: argparse.Namespace) -> None:
+    """Reading alone, with one fetcher and with four."""
+    with Source() as source:
+        fill(source, options.rows)
+        fleets = [(1, 1), (1, 4), (4, 1)]
+        found = read_alone(
+            source, fleets, page_rows=options.page_rows, latency_ms=max(options.latency_ms), rounds=options.rounds
+        )
+    one = found[1, 1]
+    for (processes, lanes), seconds in found.items():
+        print(f"{processes} fetchers x {lanes} ranges: {seconds:.2f} s, {one / seconds:.2f} times one")
 
 
 def exactness(options: argparse.Namespace) -> None:
@@ -106,6 +120,7 @@ SCENARIOS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "full": full,
     "exactness": exactness,
     "fetchers": fetchers,
+    "fetching": fetching,
 }
 
 

@@ -41,6 +41,7 @@ class Fleet:
 
     fetchers: int = 1
     lanes: int = 8
+    services: tuple[str, ...] = SERVICES
 
 
 def missing() -> list[str]:
@@ -68,7 +69,7 @@ class Workers:
         """
         self._generation += 1
         try:
-            for service in SERVICES:
+            for service in self._fleet.services:
                 several = service == "fetcher" and self._fleet.fetchers > 1
                 names = [f"{service} {n + 1}" for n in range(self._fleet.fetchers)] if several else [service]
                 for name in names:

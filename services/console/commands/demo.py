@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from services.console.output import note, say
 from services.console.session import Session, open_session, points_somewhere, use_embedded_stack
 
 OUT = Path("out")
+SIGNALLED = 128
+"""Added to a signal's number, the exit code of who ended by it."""
 LOCAL = ("http://127.0.0.1:", "http://localhost:")
 """Where a sample portal can be; the demo must not write to any other."""
 
@@ -51,11 +54,17 @@ def _some_stack() -> Iterator[bool]:
         home = DataDir(Path(folder) / "stack")
         note("starting a temporary embedded stack (AWS emulator, sample portal and services)")
         started = up(home, port=0, detach=True, progress=note)
+        before = signal.signal(signal.SIGTERM, _end)  # the stack must not outlive the demo
         try:
             os.environ.update(exports(started.state))
             yield True
         finally:
             down(home, note)
+            signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, _: object) -> None:
+    raise SystemExit(SIGNALLED + number)
 
 
 async def _demo(files: int, seed: int, out: Path) -> None:
