@@ -71,7 +71,8 @@ async def follow_run(session: Session, run_id: str, timeout_s: float) -> Followe
         while True:
             run = await session.ledger.run(run_id)
             if run is not None:
-                progress.update(run.settled, run.planned)
+                # A planned segment becomes several where its rows belong to several files.
+                progress.update(run.settled, None if run.planned is None else max(run.planned, run.settled))
                 if run.state in FINAL:
                     return await look(session, run_id)
                 if run.reason is not None:

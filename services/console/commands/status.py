@@ -54,7 +54,7 @@ def _list(session: Session, runs: list[Followed]) -> None:
 
 def _row(followed: Followed, now: datetime) -> list[Any]:
     run, table = followed.run, followed.table
-    of = "" if run.planned is None else f"/{run.planned}"
+    of = "" if run.planned is None else f"/{max(run.planned, run.settled)}"
     seconds = max((_end(run, now) - datetime.fromisoformat(run.started_at)).total_seconds(), 0.001)
     rate = table.records / seconds if run.mode is not RunMode.EVENTS else None
     return [
@@ -77,7 +77,7 @@ def _end(run: Run, now: datetime) -> datetime:
 def _eta(run: Run, seconds: float) -> str:
     if run.state in FINAL or not run.settled or run.planned is None:
         return ""
-    return f"{seconds / run.settled * (run.planned - run.settled):,.0f} s"
+    return f"{seconds / run.settled * max(run.planned - run.settled, 0):,.0f} s"
 
 
 def state_of(followed: Followed) -> str:
