@@ -229,6 +229,11 @@ class Pipeline(Contract):
         return not isinstance(self.source, ObjectSource)
 
     @property
+    def row_key(self) -> str | None:
+        """Column that identifies a row of the output; None where its occurrence does."""
+        return self.source.unique_key if isinstance(self.source, SocrataSource) else None
+
+    @property
     def output_columns(self) -> Mapping[str, ColumnType]:
         """The output's columns and their types, in order."""
         if self.record is not None:

@@ -1,7 +1,6 @@
 """A Socrata server in trouble: every row still comes once, or the error says what became of the request."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -16,33 +15,11 @@ from tests.conformance.dataset_worlds import (
     World,
     client_of,
     cursor,
-    emptied,
     world_on,
 )
-from tests.socrata_support import SocrataServer, socrata_server
+from tests.socrata_support import SocrataServer
 
 BACK_OFFS = [0.5, 1.0, 2.0, 4.0, 8.0]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SocrataServer]:
-    """One server for the module."""
-    with socrata_server() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: SocrataServer) -> SocrataServer:
-    """The server as new."""
-    return emptied(running)
-
-
-@pytest.fixture
-async def client(server: SocrataServer) -> AsyncIterator[Client]:
-    """A client of the server."""
-    client = client_of(server)
-    async with client.datasets:
-        yield client
 
 
 @pytest.fixture

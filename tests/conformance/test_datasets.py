@@ -1,7 +1,6 @@
 """What every Dataset does, held against the fake and against the client of a Socrata server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -20,14 +19,13 @@ from tests.conformance.dataset_worlds import (
     World,
     client_of,
     cursor,
-    emptied,
     row,
     world_on,
 )
 from tests.fakes.datasets import FakeDataset, FakeDatasets
 from tests.fakes.effects import Effects
 from tests.fakes.network import Fate, ScriptedNetwork
-from tests.socrata_support import DATASET, SocrataServer, socrata_server
+from tests.socrata_support import DATASET, SocrataServer
 from tests.unit.runtime.scripted_portal import PIPELINE
 
 ODD_KEYS = [
@@ -267,27 +265,6 @@ class TestFakeDataset(DatasetConformance):
         fake.withdraw("2", "07")
         assert await fake.newest() == cursor("02T00:00:00")
         assert (await fake.page(YEAR, None, 100)).rows == len(IN_ORDER) - 2
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SocrataServer]:
-    """One server for the module."""
-    with socrata_server() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: SocrataServer) -> SocrataServer:
-    """The server as new."""
-    return emptied(running)
-
-
-@pytest.fixture
-async def client(server: SocrataServer) -> AsyncIterator[Client]:
-    """A client of the server."""
-    client = client_of(server)
-    async with client.datasets:
-        yield client
 
 
 class TestSocrataDataset(DatasetConformance):

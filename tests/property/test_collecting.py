@@ -190,7 +190,6 @@ async def test_an_old_backfill_neither_regresses_nor_leaps() -> None:
     """A forced load of more of the past brings what is missing and leaves the watermark alone."""
     world = CollectWorld(declare(**SMALL, initial_lookback_days=3), Random(5))  # noqa: S311
     source = Source(world)
-    world.clock.advance(-0.0)
     source.publish(0, [0, 0])  # 12 days before the services' present: outside of an initial load's look-back
     source.publish(24 * 11, [0, 2])
     await world.run()

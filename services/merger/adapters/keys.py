@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from contracts.pipelines import PartitionTarget, Pipeline, SocrataSource
+from contracts.pipelines import PartitionTarget, Pipeline
 from services.runtime.checkpoints import Checkpoints
 from services.runtime.failures import ConflictError, CorruptCheckpointError, MissingObjectError
 from services.runtime.objects import ObjectInfo, ObjectStore
@@ -47,7 +47,8 @@ class S3TableKeys:
         self, pipeline: Pipeline, scope: str, bucket: str, keys: pa.ChunkedArray
     ) -> Sequence[pa.ChunkedArray]:
         """See the port."""
-        if len(keys) == 0 or not isinstance(pipeline.target, PartitionTarget):
+        column = pipeline.row_key
+        if len(keys) == 0 or column is None or not isinstance(pipeline.target, PartitionTarget):
             return []
         ends = pc.min_max(keys).as_py()
         files = [info async for info in self._objects.list(bucket, pipeline.target.prefix) if _is_data(info)]
@@ -57,7 +58,7 @@ class S3TableKeys:
 
         async def read(info: ObjectInfo) -> pa.ChunkedArray:
             async with limit:
-                return await self._read(pipeline, bucket, info)
+                return await self._read(column, bucket, info)
 
         return await asyncio.gather(*(read(info) for info in near))
 
@@ -83,7 +84,7 @@ class S3TableKeys:
             return True
         return known.range is not None and known.range[0] <= greatest and least <= known.range[1]
 
-    async def _read(self, pipeline: Pipeline, bucket: str, info: ObjectInfo) -> pa.ChunkedArray:
+    async def _read(self, column: str, bucket: str, info: ObjectInfo) -> pa.ChunkedArray:
         name = f"{bucket}/{info.key}"
         kept = self._keys.get(name)
         if kept is not None and kept[0] == info.etag:
@@ -93,7 +94,6 @@ class S3TableKeys:
             stored = await self._objects.get(bucket, info.key)
         except MissingObjectError as error:
             raise ConflictError(f"s3://{name} went away while the table was read") from error
-        column = pipeline.source.unique_key if isinstance(pipeline.source, SocrataSource) else ""
         keys = await asyncio.to_thread(_column, stored.body, column, f"s3://{name}")
         self._keep(name, stored.info.etag, keys)
         return keys

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from contracts.pipelines import Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
 from contracts.records import ColumnType
 
 COMMIT_KEY = b"tidegate-commit"
@@ -62,4 +62,4 @@ def greatest(table: pa.Table, column: str) -> str | None:
 
 def keys_of(table: pa.Table, pipeline: Pipeline) -> pa.ChunkedArray | None:
     """The unique key of every row; None where a pipeline's rows have no key of their own."""
-    return table.column(pipeline.source.unique_key) if isinstance(pipeline.source, SocrataSource) else None
+    return None if pipeline.row_key is None else table.column(pipeline.row_key)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from contracts.checkpoints import CommitManifest
-from contracts.pipelines import Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
 from contracts.segments import Destination
 from services.merger.core import SegmentShare, lease_resource, share_out
 from services.merger.ports import LoadedSegment, Ports
@@ -151,8 +151,7 @@ async def _new_positions(ports: Ports, pipeline: Pipeline, segments: Sequence[Lo
     """Positions of the rows whose key is in no file yet; a key that several of the segments carry counts once."""
     import pyarrow as pa  # noqa: PLC0415 - at module level it would make the pure parts of the service pay for it
 
-    column = pipeline.source.unique_key if isinstance(pipeline.source, SocrataSource) else ""
-    keys = [segment.rows.column(column).cast(pa.string()) for segment in segments]
+    keys = [segment.rows.column(pipeline.row_key).cast(pa.string()) for segment in segments]
     wanted = pa.chunked_array([chunk for each in keys for chunk in each.chunks], pa.string())
     bucket = segments[0].descriptor.destination.bucket
     present = await ports.keys.among(pipeline, segments[0].descriptor.scope, bucket, wanted)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from services.validator.core.columns import Rule, rule_for
 from services.validator.core.layout import Layout
+from services.validator.core.parts import in_order
 from services.validator.core.texts import texts_of
 
 SMALLEST_PASS = 1_024
@@ -77,7 +78,7 @@ class Certifier:
             pending = pending.filter(~proven)
             if not self._pays_off(signature, values.height):
                 break
-        return Certified(*self._in_order(parts), pending)
+        return Certified(*in_order(parts, self._schema), pending)
 
     def _pays_off(self, signature: _Signature, certified: int) -> bool:
         """Forget a new layout that few documents share; the next ones of its kind would cost more than they save."""
@@ -95,17 +96,6 @@ class Certifier:
             if name not in values.columns
         ]
         return values.with_columns(absent).select(self._schema.names())
-
-    def _in_order(self, parts: Sequence[tuple[pl.DataFrame, pl.Series]]) -> tuple[pl.DataFrame, pl.Series]:
-        parts = [part for part in parts if len(part[1])]
-        if not parts:
-            return self._schema.to_frame(), pl.Series(dtype=pl.UInt32)
-        if len(parts) == 1:
-            return parts[0]
-        frame = pl.concat([part[0] for part in parts])
-        indexes = pl.concat([part[1] for part in parts])
-        order = indexes.arg_sort()
-        return frame[order], indexes.gather(order)
 
     def _guess(self, documents: Sequence[bytes], pending: pl.Series) -> _Signature | None:
         """The commonest layout among a few pending documents that has not been tried, or None."""

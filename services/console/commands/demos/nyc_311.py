@@ -69,7 +69,8 @@ async def show_nyc_311(session: Session, out: Path, *, seed: int, portal_url: st
         await portal.generate(_source(pipeline).dataset or "", sample.model_dump(mode="json"))
         lines, runs = await _live(session, portal, requests, days)
         seconds = session.clock.monotonic() - started
-        rows = await portal.rows(_source(pipeline).dataset or "", _source(pipeline).where, "created_date, unique_key")
+        source = _source(pipeline)
+        rows = await portal.rows(source.dataset or "", source.where, f"{source.cursor}, {source.unique_key}")
     files = await fetch(session, pipeline, out / PIPELINE)
     records = await asyncio.to_thread(ask, files, pipeline.entity, f"SELECT * FROM {pipeline.entity}", {})  # noqa: S608 - the entity is an identifier
     good = len(rows) - _count(rows, Expected.of(requests).quarantined)
@@ -82,7 +83,7 @@ async def show_nyc_311(session: Session, out: Path, *, seed: int, portal_url: st
     emit_table("Service requests by status (query by_status)", *as_rows(_named(pipeline, files, "by_status")))
     _summary(runs)
     show_lines("Demo: NYC 311", lines)
-    say(f"table: s3://{session.destination(pipeline).bucket}/processed/ -> {files[0].parents[2]} ({len(files)} files)")
+    say(f"table: {runs[0][1].run.destination}… -> {out / PIPELINE} ({len(files)} files)")
     say(f"{len(runs)} runs in {seconds:.1f} s")
     prove(PIPELINE, lines)
 

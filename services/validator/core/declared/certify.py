@@ -14,6 +14,7 @@ from services.validator.core.columns import schema_of
 from services.validator.core.declared.library import Library
 from services.validator.core.declared.moulds import Target
 from services.validator.core.declared.stencils import Pieces, read_pieces
+from services.validator.core.parts import in_order
 from services.validator.core.texts import texts_of
 
 SMALLEST_PASS = 256
@@ -87,7 +88,7 @@ class Certifier:
             parts.append((frame, pending.filter(fits)))
             unknown |= self._library.unknown(numbers.filter(fits).unique())
             pending = pending.filter(~fits)
-        frame, indexes = self._in_order(parts)
+        frame, indexes = in_order(parts, self._schema)
         is_left = pl.repeat(value=True, n=len(lines), eager=True).scatter(indexes, values=False)
         return Certified(frame, indexes, is_left.arg_true(), unknown)
 
@@ -121,17 +122,6 @@ class Certifier:
             columns.append((pl.lit(None, dtype) if whole is None else whole).alias(name))
         frame = fits.to_frame("fits").with_columns(columns).select(self._schema.names())
         return frame if fits.all() else frame.filter(fits)
-
-    def _in_order(self, parts: Sequence[tuple[pl.DataFrame, pl.Series]]) -> tuple[pl.DataFrame, pl.Series]:
-        parts = [part for part in parts if len(part[1])]
-        if not parts:
-            return self._schema.to_frame(), pl.Series(dtype=pl.UInt32)
-        if len(parts) == 1:
-            return parts[0]
-        frame = pl.concat([part[0] for part in parts])
-        indexes = pl.concat([part[1] for part in parts])
-        order = indexes.arg_sort()
-        return frame[order], indexes.gather(order)
 
 
 def _comma(lines: Sequence[bytes]) -> str:
