@@ -32,22 +32,28 @@ EMITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "console": {"plan-requests": ("PlanRun",), "merge-segments": ("RestoreCheckpoint",)},
         "scheduler": {"plan-requests": ("ScheduledScan",)},
         "planner": {
-            "fetch-segments": ("FetchSegment",),
+            "plan-requests": ("PlanRun",),
+            "fetch-segments": ("FetchSegment", "FetchSlice"),
             "validate-objects": ("ValidateSegment", "ValidateFetched"),
             "merge-segments": ("MergeSegment",),
-            "pipeline-events": ("RunCompleted", "RunFailed", "LimitReached"),
+            "pipeline-events": ("RunCompleted", "RunFailed", "LimitReached", "SchemaChanged"),
         },
-        "fetcher": {"raw-objects": (NOTIFICATION,), "pipeline-events": ("RunFailed",)},
+        "fetcher": {"raw-objects": (NOTIFICATION,), "pipeline-events": ("RunFailed", "RunCompleted")},
         "uploads": {"raw-objects": (NOTIFICATION,)},
-        "validator": {"validated-segments": (NOTIFICATION,), "pipeline-events": ("RunFailed", "SchemaDrifted")},
+        "validator": {
+            "validated-segments": (NOTIFICATION,),
+            "pipeline-events": ("RunFailed", "RunCompleted", "SchemaDrifted"),
+        },
         "merger": {
+            "merge-segments": ("WriteParts",),
             "pipeline-events": (
                 "CheckpointMerged",
+                "LoadPublished",
                 "CheckpointRestored",
                 "RunCompleted",
                 "RunFailed",
                 "LimitReached",
-            )
+            ),
         },
     }
 )

@@ -6,7 +6,17 @@ from types import MappingProxyType
 from contracts.checkpoints import CheckpointMerged, CheckpointRestored, RestoreCheckpoint
 from contracts.envelope import Payload
 from contracts.fetching import FetchSegment, ValidateFetched
-from contracts.runs import LimitReached, PlanRun, RunCompleted, RunFailed, ScheduledScan, SchemaDrifted
+from contracts.loads import FetchSlice, WriteParts
+from contracts.runs import (
+    LimitReached,
+    LoadPublished,
+    PlanRun,
+    RunCompleted,
+    RunFailed,
+    ScheduledScan,
+    SchemaChanged,
+    SchemaDrifted,
+)
 from contracts.segments import MergeSegment, ValidateSegment
 
 
@@ -15,10 +25,19 @@ def _by_kind(*models: type[Payload]) -> Mapping[str, type[Payload]]:
 
 
 PLANNER_COMMANDS = _by_kind(PlanRun, ScheduledScan)
-FETCHER_COMMANDS = _by_kind(FetchSegment)
+FETCHER_COMMANDS = _by_kind(FetchSegment, FetchSlice)
 VALIDATOR_COMMANDS = _by_kind(ValidateSegment, ValidateFetched)
-MERGER_COMMANDS = _by_kind(MergeSegment, RestoreCheckpoint)
-FACTS = _by_kind(RunCompleted, RunFailed, LimitReached, SchemaDrifted, CheckpointMerged, CheckpointRestored)
+MERGER_COMMANDS = _by_kind(MergeSegment, RestoreCheckpoint, WriteParts)
+FACTS = _by_kind(
+    RunCompleted,
+    RunFailed,
+    LimitReached,
+    SchemaDrifted,
+    SchemaChanged,
+    CheckpointMerged,
+    CheckpointRestored,
+    LoadPublished,
+)
 MESSAGES: Mapping[str, type[Payload]] = MappingProxyType(
     {**PLANNER_COMMANDS, **FETCHER_COMMANDS, **VALIDATOR_COMMANDS, **MERGER_COMMANDS, **FACTS}
 )

@@ -15,10 +15,20 @@ from contracts.asyncapi import build_asyncapi
 from contracts.catalog import MESSAGES
 from contracts.checkpoints import CommitManifest
 from contracts.envelope import Message
+from contracts.groups import Group
+from contracts.loads import GroupResult, LandedSegment, Landing, LoadManifest, LoadPlan
 from contracts.pipelines import Pipeline
 from contracts.plans import CollectPlan, PlanPreview
 from contracts.records import RECORDS
-from contracts.runs import CollectPayload, CollectResponse, ErrorResponse, ScanPayload, ScanResponse
+from contracts.runs import (
+    CollectPayload,
+    CollectResponse,
+    ErrorResponse,
+    LoadPayload,
+    LoadResponse,
+    ScanPayload,
+    ScanResponse,
+)
 from contracts.segments import OccurrenceList, SegmentDescriptor
 from contracts.topology import TOPOLOGY, Topology
 
@@ -32,10 +42,23 @@ STORED: tuple[type[BaseModel], ...] = (
     OccurrenceList,
     CollectPlan,
     PlanPreview,
+    LoadPlan,
+    Landing,
+    LandedSegment,
+    LoadManifest,
+    GroupResult,
 )
 """Documents that lie in S3 and are read by every later release."""
 
-SCAN: tuple[type[BaseModel], ...] = (ScanPayload, ScanResponse, ErrorResponse, CollectPayload, CollectResponse)
+SCAN: tuple[type[BaseModel], ...] = (
+    ScanPayload,
+    ScanResponse,
+    ErrorResponse,
+    CollectPayload,
+    CollectResponse,
+    LoadPayload,
+    LoadResponse,
+)
 """What the caller of a run sends and gets back."""
 
 REVISIONS: Mapping[str, int] = MappingProxyType({})
@@ -68,7 +91,7 @@ def schema_document(name: str, model: type[BaseModel], schema_version: int) -> D
 def export_documents() -> dict[str, Document]:
     """Every exported document by name; a file is called ``{name}.json``."""
     versioned = {name: (model, model.schema_version) for name, model in MESSAGES.items()}
-    plain: dict[str, type[BaseModel]] = {"envelope": Message, "pipeline": Pipeline, **RECORDS}
+    plain: dict[str, type[BaseModel]] = {"envelope": Message, "pipeline": Pipeline, "group": Group, **RECORDS}
     plain |= {model.__name__: model for model in (*STORED, *SCAN)}
     documents = {name: schema_document(name, model, version) for name, (model, version) in versioned.items()}
     documents |= {name: schema_document(name, model, REVISIONS.get(name, 1)) for name, model in plain.items()}

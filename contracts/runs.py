@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import AwareDatetime, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import AwareDatetime, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
 
 from contracts.envelope import Contract, Payload
 from contracts.segments import Occurrence
@@ -18,6 +18,8 @@ class RunMode(StrEnum):
     INITIAL = "initial"
     INCREMENTAL = "incremental"
     BACKFILL = "backfill"
+    FULL = "full"
+    KEYS = "keys"
 
 
 class RunState(StrEnum):
@@ -49,6 +51,28 @@ class CollectPayload(Contract):
     initial_lookback_days: PositiveInt | None = None
 
 
+class LoadType(StrEnum):
+    """What a load of an entity reads."""
+
+    FULL = "full"
+    """Everything; readers take the last full load and what came after it."""
+    INCREMENTAL = "incremental"
+    """What changed since the watermark; a full load if there is none."""
+    KEYS = "keys"
+    """The keys of everything, so that readers see what was deleted at the source; the watermark stays."""
+
+
+class LoadPayload(Contract):
+    """The invocation payload of a run of a group or of one of its entities."""
+
+    load_type: LoadType | None = Field(default=None, description="default: what LOAD_TYPE says, else incremental")
+
+    @field_validator("load_type", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+
 class PlanRun(Payload):
     """Command to the planner: plan a run and dispatch its segments."""
 
@@ -57,6 +81,9 @@ class PlanRun(Payload):
     mode: RunMode = RunMode.SCAN
     payload: ScanPayload = ScanPayload()
     collect: CollectPayload = CollectPayload()
+    load: LoadPayload = LoadPayload()
+    entities: list[str] = Field(default_factory=list, description="of a group: only these; default: all")
+    parent: str | None = Field(default=None, description="the group's run that this one is a part of")
     dry_run: bool = Field(default=False, description="make the plan and show it (plans/{run_id}/preview.json), no more")
     occurrences: list[Occurrence] = Field(default_factory=list, description="what a replay reads again")
 
@@ -71,6 +98,7 @@ class ScheduledScan(Payload):
     pipeline: str
     slot: datetime = Field(description="the scheduled time, as the scheduler gives it")
     collect: CollectPayload = CollectPayload()
+    load: LoadPayload = LoadPayload()
 
     def dedup_id(self) -> str:
         """One run per pipeline and slot."""
@@ -125,6 +153,64 @@ class SchemaDrifted(Payload):
     def dedup_id(self) -> str:
         """Once per pipeline and columns."""
         return f"{self.pipeline}/{','.join(self.columns)}"
+
+
+class SchemaChanged(Payload):
+    """Fact: an entity's columns are not what they were at its last load; the load goes on with the new ones."""
+
+    pipeline: str
+    run_id: str
+    version: PositiveInt = Field(description="of the entity's schema")
+    added: list[str]
+    widened: list[str]
+    dropped: list[str]
+
+    def dedup_id(self) -> str:
+        """Once per version of an entity's schema."""
+        return f"{self.pipeline}/schema/{self.version}"
+
+
+class LoadPublished(Payload):
+    """Fact: a load is in bronze, whole."""
+
+    pipeline: str
+    run_id: str
+    version: PositiveInt
+    load_type: LoadType
+    rows: NonNegativeInt
+    parts: NonNegativeInt
+
+    def dedup_id(self) -> str:
+        """Once per version of an entity."""
+        return f"{self.pipeline}/load/{self.version}"
+
+
+class EntityOutcome(Contract):
+    """What became of one entity in a group's run."""
+
+    state: RunState
+    records: NonNegativeInt
+    last_sync_timestamp: str | None = None
+    reason: str | None = None
+
+
+class LoadBody(Contract):
+    """What a group's run brought, entity by entity."""
+
+    message: str
+    run_id: str
+    load_type: str
+    records: NonNegativeInt
+    entities: dict[str, EntityOutcome]
+
+
+class LoadResponse(Contract):
+    """The response of a group's run: 200, 207 if some entities failed, 500 if all did."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    status_code: int = Field(alias="statusCode")
+    body: LoadBody
 
 
 class CollectBody(Contract):

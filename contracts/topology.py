@@ -75,7 +75,7 @@ class Schedule(Contract):
     """A scheduled command to the planner."""
 
     name: str
-    pipeline: str
+    pipeline: str = Field(description="a pipeline, or a group")
     expression: str = Field(description="EventBridge Scheduler expression")
     timezone: str = "UTC"
     queue: str = "plan-requests"
@@ -181,5 +181,6 @@ TOPOLOGY = Topology(
     schedules=[
         Schedule(name="visit-events-sweep", pipeline="visit_events", expression="rate(1 hour)"),
         Schedule(name="nyc-311-daily", pipeline="nyc_311", expression="cron(0 6 * * ? *)"),
+        Schedule(name="ecommerce-daily", pipeline="ecommerce", expression="cron(0 2 * * ? *)"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from services.console.local.emulator import Emulator
 from services.runtime.aws.clients import Clients
 from tests.emulator_support import Stack, new_stack, provision_now
+from tests.postgres_support import Database, PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +43,20 @@ async def clients(stack: Stack) -> AsyncIterator[Clients]:
     assert stack.environ["AWS_ENDPOINT_URL"] == os.environ["AWS_ENDPOINT_URL"]
     async with Clients() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One PostgreSQL server for the whole session, on a free port."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[Database]:
+    """An empty database of the test's own."""
+    database = postgres.new_database()
+    yield database
+    postgres.drop(database)

@@ -121,6 +121,7 @@ class Bench:
             claims=S3Claims(objects),
             segments=ParquetSegments(objects, "validated", "quarantine"),
             ledger=self.ledger,
+            completion=completion,
             publisher=handover,
             telemetry=silent,
             clock=clock,

@@ -7,8 +7,9 @@ from string import Formatter
 
 import duckdb
 
-from contracts.pipelines import PartitionTarget, Pipeline
+from contracts.pipelines import Pipeline
 from contracts.segments import Destination
+from contracts.targets import PartitionTarget
 from services.console.output import meter
 from services.console.session import Session
 from services.runtime.aws.tables import each

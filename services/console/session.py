@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.pipelines import PartitionTarget, Pipeline
+from contracts.pipelines import Pipeline
 from contracts.segments import Destination
+from contracts.targets import PartitionTarget
 from contracts.topology import TOPOLOGY
 from services.console.local.stack import running_state
 from services.console.local.state import DEFAULT_DATA_DIR, DataDir, exports

@@ -35,7 +35,7 @@ async def build() -> AsyncIterator[BatchHandler]:
     settings = FetcherSettings.read(os.environ)
     configure_logging(SERVICE, settings.log_level)
     clock = SystemClock()
-    pipelines = load_pipelines(settings.pipelines)
+    pipelines = load_pipelines(settings.pipelines, os.environ)
     async with Clients() as clients:
         objects = S3Objects(clients.s3)
         ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)

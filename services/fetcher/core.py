@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from isal import isal_zlib
 
 from contracts.fetching import FetchSegment
-from contracts.pipelines import FetchedName, Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
 from contracts.runs import RunState
+from contracts.sources import FetchedName, SocrataSource
 from services.runtime.datasets import Block, Position, position_of
 from services.runtime.failures import BadDeclarationError, PermanentError
 from services.runtime.ledger import Run

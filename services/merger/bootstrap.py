@@ -45,7 +45,7 @@ async def build() -> AsyncIterator[BatchHandler]:
         publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
         checkpoints = DynamoCheckpoints(clients.dynamodb, settings.resource("checkpoints"))
         ports = Ports(
-            pipelines=load_pipelines(settings.pipelines),
+            pipelines=load_pipelines(settings.pipelines, os.environ),
             segments=ParquetSegmentReader(objects),
             strategy=Rewrite(objects),
             keys=S3TableKeys(objects, checkpoints),

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from contracts.pipelines import PartitionTarget, Pipeline
+from contracts.pipelines import Pipeline
 from contracts.segments import Destination, Disposition, SegmentDescriptor, Settlement
+from contracts.targets import PartitionTarget
 from services.runtime.checkpoints import STAMP_VERSION, Head
 from services.runtime.failures import CorruptCheckpointError
 from services.runtime.objects import ObjectInfo

@@ -40,7 +40,7 @@ async def build() -> AsyncIterator[BatchHandler]:
     settings = PlannerSettings.read(os.environ)
     configure_logging(SERVICE, settings.log_level)
     clock = SystemClock()
-    pipelines = load_pipelines(settings.pipelines)
+    pipelines = load_pipelines(settings.pipelines, os.environ)
     async with AsyncExitStack() as opened:
         clients = await opened.enter_async_context(Clients("s3", "sqs", "sns", "dynamodb", "secretsmanager"))
         objects = S3Objects(clients.s3)

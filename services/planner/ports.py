@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from contracts.envelope import ClaimCheck
-from contracts.pipelines import PartitionTarget, Pipeline
+from contracts.fields import EntityField
+from contracts.loads import LoadPlan, Slice
+from contracts.pipelines import Pipeline
 from contracts.plans import CollectPlan, PlanPreview
+from contracts.runs import LoadType
 from contracts.segments import Occurrence
+from contracts.targets import CheckpointTarget, PartitionTarget
 from services.planner.core.scan import Plan
 from services.runtime.checkpoints import Checkpoints
 from services.runtime.clock import Clock
@@ -19,6 +23,7 @@ from services.runtime.ledger import Ledger
 from services.runtime.objects import ObjectStore
 from services.runtime.occurrences import Occurrences
 from services.runtime.publishing import Publisher
+from services.runtime.schemas import EntitySchemas
 from services.runtime.telemetry import Telemetry
 from services.runtime.watermarks import Watermarks
 
@@ -74,6 +79,86 @@ class Collecting:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """One slice of a load, before it has a name; ``rows`` is an estimate."""
+
+    slice: Slice
+    rows: int
+
+
+class Entity(Protocol):
+    """One entity in its source, as far as a plan needs it.
+
+    Every method raises PermanentError with the source's own words where the entity is not there or may not be read, and
+    TemporaryError where the source does not answer; no text ever holds a secret.
+    """
+
+    async def describe(self) -> list[EntityField]:
+        """Its columns, in the source's order, without those the declaration's types do not cover.
+
+        Raises:
+            PermanentError: a declared key, cursor or event date is not among them or has no fitting type.
+        """
+        ...
+
+    async def ceiling(self, now: datetime) -> datetime:
+        """Up to where (exclusive) every change is visible and none can follow any more, at ``now`` or before."""
+        ...
+
+    async def cut(self, start: str, end: str, fields: Sequence[EntityField], *, whole: bool) -> list[Cut]:
+        """Slices of the rows from ``start`` to ``end``, balanced by rows; none if there are no rows.
+
+        ``whole``: of the whole entity, with rows that have no cursor.
+        """
+        ...
+
+
+class Entities(Protocol):
+    """Opens the entity of a pipeline."""
+
+    def of(self, pipeline: Pipeline) -> Entity:
+        """The entity that a pipeline's declaration names.
+
+        Raises:
+            BadDeclarationError: its declaration stands for a variable that is not set, or for an extra not installed.
+        """
+        ...
+
+
+class LoadPlans(Protocol):
+    """Plans of loads."""
+
+    async def keep(self, plan: LoadPlan) -> LoadPlan:
+        """Keep a plan unless the run has one already; returns the one that is kept."""
+        ...
+
+    async def find(self, run_id: str) -> LoadPlan | None:
+        """The plan of a run, if it was made.
+
+        Raises:
+            MalformedError: what lies in its place is not one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What only loads of entities need."""
+
+    entities: Entities
+    plans: LoadPlans
+    schemas: EntitySchemas
+    leases: Leases
+    owner: str
+    """Names this process among all that may hold a lease."""
+    default_load: LoadType = LoadType.INCREMENTAL
+    lease_ttl_s: float = 60.0
+    exclusive_for: timedelta = timedelta(minutes=15)
+    patience: int = 5
+    """A source that does not answer so many times in a row fails its entity, so that the others' run can end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """Everything the use cases work with."""
 
@@ -94,11 +179,14 @@ class Ports:
     stranded_after: timedelta = timedelta(minutes=5)
     """A segment that waits for its next step this long is announced again; doing that step twice is harmless."""
     collecting: Collecting | None = None
-    """None where only objects are planned."""
+    """None where nothing is collected."""
+    landing: Landing | None = None
+    """None where no entities are landed."""
 
     def target_bucket(self, pipeline: Pipeline) -> str:
         """The bucket of a pipeline's output."""
-        own = self.processed_bucket if isinstance(pipeline.target, PartitionTarget) else self.checkpoints_bucket
+        is_checkpoint = isinstance(pipeline.target, CheckpointTarget)
+        own = self.checkpoints_bucket if is_checkpoint else self.processed_bucket
         return pipeline.target.bucket or own
 
     def tree_of(self, pipeline: Pipeline) -> str:

@@ -14,9 +14,12 @@ from services.runtime.failures import ConflictError
 from services.runtime.ledger import Collection, Ledger, Run
 from services.runtime.mirrors import StateMirrors
 from services.runtime.publishing import Publisher
+from services.runtime.runlog import log_of
 from services.runtime.watermarks import Watermarks
 
 log = structlog.get_logger()
+
+ENDED = frozenset({RunState.SUCCEEDED, RunState.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Completion:
         if run is None or run.planned is None or run.settled < run.planned:
             return None
         if run.state is RunState.FAILED:
+            await self._end_parent(run)
             return run.state
         segments = await self.ledger.segments(run_id)
         table = conserve(run, segments)
@@ -55,14 +59,17 @@ class Completion:
         await self.publisher.announce(
             RunFailed(pipeline=run.pipeline, run_id=run.run_id, reason=reason), run_id=run.run_id
         )
+        await self._end_parent(run)
 
     async def _succeed(self, run: Run, table: Conservation, watermark: str) -> None:
         ended = await self.ledger.finish_run(run.run_id, RunState.SUCCEEDED)
         covered = run.collection
-        if covered is not None and covered.mirror is not None:
+        if covered is not None and covered.mirror is not None and covered.entity is None:
             await self._show(covered.mirror, watermark, run, is_first=ended)
         if run.frontier is not None:
             await self._advance(watermark, run, run.frontier)
+            if covered is not None and covered.mirror is not None and covered.entity is not None:
+                await self._show_entity(covered.mirror, covered.entity, watermark, run, table.records)
         if covered is not None and covered.resume is not None:
             await self._keep_place(covered.resume, run, covered)
         if ended:
@@ -74,6 +81,41 @@ class Completion:
             await self.publisher.announce(limit, run_id=run.run_id)
         fact = RunCompleted(pipeline=run.pipeline, run_id=run.run_id, state=RunState.SUCCEEDED, records=table.records)
         await self.publisher.announce(fact, run_id=run.run_id)
+
+    async def _end_parent(self, run: Run) -> None:
+        """End the group's run if this was the last of its entities' runs to end.
+
+        Two that end at the same time may both find themselves the last: all of it may be repeated.
+        """
+        parent = None if run.parent is None else await self.ledger.run(run.parent)
+        if parent is None:
+            return
+        found = [await self.ledger.run(child) for child in parent.children]
+        children = [child for child in found if child is not None and child.state in ENDED]
+        if len(children) < len(parent.children):
+            return
+        records = {
+            child.run_id: conserve(child, await self.ledger.segments(child.run_id)).records for child in children
+        }
+        if parent.log is not None:
+            await self.mirrors.write_log(parent.log, log_of(parent, children, records))
+        failed = [child for child in children if child.state is RunState.FAILED]
+        if failed:
+            named = "; ".join(f"{child.pipeline}: {child.reason}" for child in failed)
+            await self.fail(parent, f"{len(failed)} of {len(children)} entities failed: {named}")
+            return
+        if await self.ledger.finish_run(parent.run_id, RunState.SUCCEEDED):
+            log.info("run of a group succeeded", run_id=parent.run_id, records=sum(records.values()))
+        fact = RunCompleted(
+            pipeline=parent.pipeline, run_id=parent.run_id, state=RunState.SUCCEEDED, records=sum(records.values())
+        )
+        await self.publisher.announce(fact, run_id=parent.run_id)
+
+    async def _show_entity(self, mirror: str, entity: str, watermark: str, run: Run, records: int) -> None:
+        """Show in the group's mirror how far an entity is, if it is this run that brought it there."""
+        standing = await self.watermarks.read(watermark)
+        if standing is not None and standing.run_id == run.run_id and standing.cursor is not None:
+            await self.mirrors.write_entity(mirror, entity, standing.cursor, records)
 
     async def _show(self, mirror: str, watermark: str, run: Run, *, is_first: bool) -> None:
         """Write the mirror of a watermark that is about to move, or that this run leaves where it stands.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from contracts.fetching import KeyRange
-from contracts.pipelines import SocrataSource
+from contracts.sources import SocrataSource
 from services.runtime.failures import PermanentError
 
 

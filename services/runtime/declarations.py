@@ -1,46 +1,113 @@
 """Finding and reading pipeline declarations."""
 
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from contracts.pipelines import FetchedName, InvalidPipelineError, PartitionTarget, Pipeline
+from contracts.groups import GROUP_KEY, Group
+from contracts.pipelines import InvalidPipelineError, Pipeline
+from contracts.sources import FetchedName
+from contracts.targets import PartitionTarget
 from services.runtime.failures import BadDeclarationError
+
+_VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
 def load_pipeline(path: Path) -> Pipeline:
-    """Read one declaration.
+    """Read the declaration of a pipeline of its own.
 
     Raises:
         BadDeclarationError: the file cannot be read, is not TOML or does not declare a pipeline.
     """
-    try:
-        return Pipeline.parse(tomllib.loads(path.read_text(encoding="utf-8")), where=str(path))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadDeclarationError(f"{path}: {error}") from error
-    except InvalidPipelineError as error:
-        raise BadDeclarationError(str(error)) from error
+    return _pipeline(_document(path, {}), path)
 
 
-def load_pipelines(folder: Path) -> dict[str, Pipeline]:
-    """Every declaration of a folder, by name.
+def load_pipelines(folder: Path, environ: Mapping[str, str] | None = None) -> dict[str, Pipeline]:
+    """Every pipeline that the declarations of a folder make, by name; a group makes one for each of its entities.
+
+    ``${NAME}`` and ``${NAME:-default}`` in a source or a target stand for variables of ``environ``; one that is not set
+    and has no default stays as it is written, so that only who needs it complains.
 
     Raises:
         BadDeclarationError: one of them is wrong, two have one name, or there is none.
     """
     pipelines: dict[str, Pipeline] = {}
     for path in sorted(folder.glob("*.toml")):
-        pipeline = load_pipeline(path)
-        if pipeline.name in pipelines:
-            raise BadDeclarationError(f"{path}: the name {pipeline.name!r} is taken by another file")
-        if (other := _shares_tree(pipeline, pipelines.values())) is not None:
-            raise BadDeclarationError(
-                f"{path}: target.key: the files of {other!r} begin alike; every table needs a folder of its own"
-            )
-        pipelines[pipeline.name] = pipeline
+        for pipeline in _declared(path, environ or {}):
+            if pipeline.name in pipelines or any(other.group == pipeline.name for other in pipelines.values()):
+                raise BadDeclarationError(f"{path}: the name {pipeline.name!r} is taken by another file")
+            if (other := _shares_tree(pipeline, pipelines.values())) is not None:
+                raise BadDeclarationError(
+                    f"{path}: target.key: the files of {other!r} begin alike; every table needs a folder of its own"
+                )
+            pipelines[pipeline.name] = pipeline
     if not pipelines:
         raise BadDeclarationError(f"{folder}: no pipeline declarations (*.toml)")
     return pipelines
+
+
+def load_groups(folder: Path) -> dict[str, Group]:
+    """Every group that the declarations of a folder make, by name.
+
+    Raises:
+        BadDeclarationError: one of them is wrong.
+    """
+    documents = [(path, _document(path, {})) for path in sorted(folder.glob("*.toml"))]
+    groups = [_parsed(document, path) for path, document in documents if GROUP_KEY in document]
+    return {group.name: group for group in groups}
+
+
+def unset_variable(text: str) -> str | None:
+    """The variable that a declared text still stands for, because nobody set it; None where it is a value."""
+    found = _VARIABLE.search(text)
+    return None if found is None else found[1]
+
+
+def _declared(path: Path, environ: Mapping[str, str]) -> list[Pipeline]:
+    document = _document(path, environ)
+    if GROUP_KEY not in document:
+        return [_pipeline(document, path)]
+    try:
+        return _parsed(document, path).pipelines(where=str(path))
+    except InvalidPipelineError as error:
+        raise BadDeclarationError(str(error)) from error
+
+
+def _parsed(document: Mapping[str, Any], path: Path) -> Group:
+    try:
+        return Group.parse(document, where=str(path))
+    except InvalidPipelineError as error:
+        raise BadDeclarationError(str(error)) from error
+
+
+def _pipeline(document: Mapping[str, Any], path: Path) -> Pipeline:
+    try:
+        return Pipeline.parse(document, where=str(path))
+    except InvalidPipelineError as error:
+        raise BadDeclarationError(str(error)) from error
+
+
+def _document(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadDeclarationError(f"{path}: {error}") from error
+    places = ("source", "sources", "target", "entities")
+    return document | {place: _filled(document[place], environ) for place in places if place in document}
+
+
+def _filled(value: Any, environ: Mapping[str, str]) -> Any:
+    """A declared value with its variables; a text that becomes empty is left out of its table."""
+    if isinstance(value, str):
+        return _VARIABLE.sub(
+            lambda found: environ.get(found[1]) or (found[2] if found[2] is not None else found[0]), value
+        )
+    if isinstance(value, dict):
+        filled = {name: _filled(each, environ) for name, each in value.items()}
+        return {name: each for name, each in filled.items() if each != "" or value[name] == ""}
+    return [_filled(each, environ) for each in value] if isinstance(value, list) else value
 
 
 def pipeline_for(pipelines: dict[str, Pipeline], bucket: str, key: str, *, default_bucket: str) -> Pipeline | None:
@@ -51,10 +118,10 @@ def pipeline_for(pipelines: dict[str, Pipeline], bucket: str, key: str, *, defau
     """
     held = [p for p in pipelines.values() if (p.source.bucket or default_bucket) == bucket]
     for pipeline in held:
-        name = FetchedName.read(pipeline.source.prefix, key) if pipeline.is_collected else None
+        name = FetchedName.read(pipeline.source.prefix, key) if pipeline.is_fetched else None
         if name is not None and name.pipeline == pipeline.name:
             return pipeline
-    matching = [p for p in held if not p.is_collected and key.startswith(p.source.prefix)]
+    matching = [p for p in held if not p.is_fetched and key.startswith(p.source.prefix)]
     return max(matching, key=lambda p: len(p.source.prefix), default=None)
 
 

@@ -43,6 +43,8 @@ class Collection:
     expected_rows: int = 0
     mirror: str | None = None
     """``{bucket}/{key}`` of the state mirror."""
+    entity: str | None = None
+    """Of loads: the entity's name in the mirror."""
     resume: str | None = None
     """Name of the watermark that a forced load goes on from when its limit stopped it."""
     resume_version: int = 0
@@ -68,7 +70,13 @@ class Run:
     watermark_version: int = 0
     """Version of the watermark before the source was listed; the run may move it from there only."""
     collection: Collection | None = None
-    """Of collecting runs only."""
+    """Of collecting runs and of loads."""
+    parent: str | None = None
+    """The group's run that this one is a part of."""
+    children: tuple[str, ...] = ()
+    """Of a group's run: the runs of its entities. It ends when all of them have."""
+    log: str | None = None
+    """Of a group's run: ``{bucket}/{key}`` of the log object that is written when it ends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,21 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from contracts.segments import Occurrence
 from services.runtime.failures import PermanentError
 
 IF_ABSENT = "*"
 """Condition of a put that must create the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes of an object: ``length`` of them from ``offset``, or the last ``length`` where that is None."""
+
+    offset: int | None
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +47,13 @@ class ObjectStore(Protocol):
     UnreachableError where they apply. ETags are without quotes.
     """
 
-    async def get(self, bucket: str, key: str, *, version_id: str | None = None) -> StoredObject:
-        """Read an object, or one version of it."""
+    async def get(
+        self, bucket: str, key: str, *, version_id: str | None = None, span: Span | None = None
+    ) -> StoredObject:
+        """Read an object, or one version of it, or some of its bytes; ``info.size`` is the whole object's.
+
+        A span that goes beyond the object's end gives what there is.
+        """
         ...
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
@@ -51,13 +64,13 @@ class ObjectStore(Protocol):
         self,
         bucket: str,
         key: str,
-        body: bytes,
+        body: bytes | BinaryIO,
         *,
         if_match: str | None = None,
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
     ) -> ObjectInfo:
-        """Write an object. ``if_match`` is the ETag it must replace, or IF_ABSENT.
+        """Write an object, a file from where it starts. ``if_match`` is the ETag it must replace, or IF_ABSENT.
 
         A put whose answer was lost is reported as a ConflictError by the store; the caller, who stamped the
         object, resolves it by reading it back.

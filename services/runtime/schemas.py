@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from contracts.fields import EntityField
+
 
 @dataclass(frozen=True, slots=True)
 class SeenColumn:
@@ -26,4 +28,36 @@ class ObservedSchemas(Protocol):
 
     async def list(self, entity: str) -> list[SeenColumn]:
         """Every undeclared column seen so far, by name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSchema:
+    """An entity's fields as of one of its loads; versions count from 1."""
+
+    version: int
+    fields: tuple[EntityField, ...]
+    run_id: str
+    recorded_at: str
+
+
+class EntitySchemas(Protocol):
+    """What each entity's columns were, version by version."""
+
+    async def latest(self, entity: str) -> RecordedSchema | None:
+        """The newest version (consistent read), or None if there is none."""
+        ...
+
+    async def record(
+        self, entity: str, fields: Collection[EntityField], *, version: int, run_id: str
+    ) -> RecordedSchema:
+        """Create this version, which follows the newest; the same run may repeat it.
+
+        Raises:
+            ConflictError: there is another of that number, which another run made.
+        """
+        ...
+
+    async def history(self, entity: str) -> list[RecordedSchema]:
+        """Every version, oldest first."""
         ...

@@ -12,9 +12,12 @@ from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.publishing import AwsPublisher
 from services.runtime.aws.schemas import DynamoObservedSchemas
 from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.aws.watermarks import DynamoWatermarks
 from services.runtime.clock import SystemClock
+from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
+from services.runtime.mirrors import StateMirrors
 from services.runtime.telemetry import configure_logging
 from services.validator.adapters import ParquetSegments, S3Claims
 from services.validator.config import ValidatorSettings
@@ -33,8 +36,11 @@ async def build() -> AsyncIterator[BatchHandler]:
     clock = SystemClock()
     async with Clients("s3", "sqs", "sns", "dynamodb") as clients, BulkS3Reader(clients.s3) as reader:
         objects = S3Objects(clients.s3)
+        ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
+        watermarks = DynamoWatermarks(clients.dynamodb, settings.resource("watermarks"), clock)
+        publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
         ports = Ports(
-            pipelines=load_pipelines(settings.pipelines),
+            pipelines=load_pipelines(settings.pipelines, os.environ),
             raw_bucket=settings.resource("raw"),
             checkpoints_bucket=settings.resource("checkpoints"),
             processed_bucket=settings.resource("processed"),
@@ -43,9 +49,10 @@ async def build() -> AsyncIterator[BatchHandler]:
             schemas=DynamoObservedSchemas(clients.dynamodb, settings.resource("schemas"), clock),
             claims=S3Claims(objects),
             segments=ParquetSegments(objects, settings.resource("validated"), settings.resource("quarantine")),
-            ledger=DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock),
-            publisher=AwsPublisher(clients.sqs, clients.sns, settings.stack, clock),
+            ledger=ledger,
+            publisher=publisher,
             telemetry=EmfTelemetry(SERVICE),
             clock=clock,
+            completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, clock)),
         )
         yield partial(validate_batch, ports)

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from contracts.envelope import ClaimCheck
-from contracts.pipelines import PartitionTarget, Pipeline
+from contracts.pipelines import Pipeline
 from contracts.segments import OccurrenceList
+from contracts.targets import CheckpointTarget
 from services.runtime.clock import Clock
+from services.runtime.completion import Completion
 from services.runtime.ledger import Ledger
 from services.runtime.objects import BulkReader, ObjectStore
 from services.runtime.publishing import Publisher
@@ -59,9 +61,11 @@ class Ports:
     publisher: Publisher
     telemetry: Telemetry
     clock: Clock
+    completion: Completion
     judges: Judges = field(default_factory=Judges)
 
     def target_bucket(self, pipeline: Pipeline) -> str:
         """The bucket of a pipeline's output."""
-        own = self.processed_bucket if isinstance(pipeline.target, PartitionTarget) else self.checkpoints_bucket
+        is_checkpoint = isinstance(pipeline.target, CheckpointTarget)
+        own = self.checkpoints_bucket if is_checkpoint else self.processed_bucket
         return pipeline.target.bucket or own

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.fetching import KeyRange
-from contracts.pipelines import SocrataSource
+from contracts.sources import SocrataSource
 from services.runtime.datasets import Dataset, Position, position_of
 from services.runtime.socrata.client import SocrataDatasets
 from services.runtime.socrata.retries import RetryPolicy

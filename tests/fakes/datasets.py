@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from contracts.fetching import KeyRange
-from contracts.pipelines import SocrataSource
+from contracts.sources import SocrataSource
 from services.runtime.datasets import Block, Position, Tally
 from services.runtime.failures import PermanentError, TemporaryError, UnreachableError
 from tests.fakes.effects import Effects

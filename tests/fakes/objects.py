@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import md5
+from typing import BinaryIO
 
 from services.runtime.clock import Clock
 from services.runtime.failures import AccessDeniedError, ConflictError, MissingObjectError
-from services.runtime.objects import IF_ABSENT, ObjectInfo, StoredObject
+from services.runtime.objects import IF_ABSENT, ObjectInfo, Span, StoredObject
 from tests.fakes.clock import ManualClock
 from tests.fakes.effects import Effects
 
@@ -47,7 +48,9 @@ class FakeObjects:
         other.buckets, other.puts = self.buckets, self.puts
         return other
 
-    async def get(self, bucket: str, key: str, *, version_id: str | None = None) -> StoredObject:
+    async def get(
+        self, bucket: str, key: str, *, version_id: str | None = None, span: Span | None = None
+    ) -> StoredObject:
         """See ``ObjectStore``."""
         found = self._bucket(bucket).current(key)
         if version_id is not None:
@@ -55,7 +58,10 @@ class FakeObjects:
             found = next((each for each in versions if each and each.info.version_id == version_id), None)
         if found is None:
             raise MissingObjectError(f"s3://{bucket}/{key} version {version_id}")
-        return found
+        if span is None:
+            return found
+        start = len(found.body) - span.length if span.offset is None else span.offset
+        return StoredObject(found.body[max(start, 0) : start + span.length], found.info)
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """See ``ObjectStore``."""
@@ -66,7 +72,7 @@ class FakeObjects:
         self,
         bucket: str,
         key: str,
-        body: bytes,
+        body: bytes | BinaryIO,
         *,
         if_match: str | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -75,6 +81,9 @@ class FakeObjects:
         """See ``ObjectStore``; the content type is not kept, because nothing here reads it."""
         if not content_type:
             raise ValueError("an object needs a content type")
+        if not isinstance(body, bytes):
+            body.seek(0)
+        content = body if isinstance(body, bytes) else body.read()
 
         def write() -> ObjectInfo:
             holder = self._bucket(bucket)
@@ -84,8 +93,8 @@ class FakeObjects:
                 raise ConflictError(f"s3://{bucket}/{key} has ETag {etag}")
             info = ObjectInfo(
                 key=key,
-                etag=md5(body, usedforsecurity=False).hexdigest(),
-                size=len(body),
+                etag=md5(content, usedforsecurity=False).hexdigest(),
+                size=len(content),
                 version_id=f"v{len(self.puts) + 1}" if holder.keeps_versions else None,
                 last_modified=self._clock.now(),
                 metadata=dict(metadata or {}),
@@ -93,7 +102,7 @@ class FakeObjects:
             versions = holder.keys.setdefault(key, [])
             if not holder.keeps_versions:
                 versions.clear()
-            versions.append(StoredObject(bytes(body), info))
+            versions.append(StoredObject(content, info))
             self.puts.append((bucket, info))
             return replace(info, last_modified=None)
 

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from contracts.checkpoints import RestoreCheckpoint
-from contracts.pipelines import FetchedName
 from contracts.runs import PlanRun, RunMode, RunState
 from contracts.segments import Occurrence, Settlement, segment_id_of
+from contracts.sources import FetchedName
 from services.console.local.emulator import Emulator
 from services.console.session import Session
 from services.runtime.ledger import Run

@@ -258,6 +258,7 @@ class CollectWorld:
             segments=ParquetSegments(objects, "validated", "quarantine"),
             schemas=self.schemas,
             ledger=self.ledger.seen_by(effects),
+            completion=self._completion(effects),
             publisher=self.publisher.seen_by(effects),
             telemetry=FakeTelemetry(),
             clock=self.clock,

@@ -95,6 +95,7 @@ class World:
             claims=S3Claims(self.objects),
             segments=ParquetSegments(self.objects, VALIDATED, QUARANTINE),
             ledger=self.ledger,
+            completion=completion,
             publisher=self.publisher,
             telemetry=self.telemetry,
             clock=self.clock,

@@ -8,8 +8,9 @@ from uuid import uuid4
 import typer
 
 from contracts.checkpoints import RestoreCheckpoint
-from contracts.pipelines import PartitionTarget, Pipeline
+from contracts.pipelines import Pipeline
 from contracts.segments import Destination, scope_of
+from contracts.targets import PartitionTarget
 from services.console.checkpoint_files import destination_of
 from services.console.output import emit_json, emit_table, meter, say
 from services.console.session import Session, open_session

@@ -8,9 +8,10 @@ from uuid import uuid4
 
 import typer
 
-from contracts.pipelines import FetchedName, Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
 from contracts.runs import PlanRun, RunMode, RunState
 from contracts.segments import Disposition, Occurrence, segment_id_of
+from contracts.sources import FetchedName, SocrataSource
 from services.console.commands.run import PLAN_QUEUE, quarantined
 from services.console.commands.status import show as show_run
 from services.console.following import follow_run

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from contracts.pipelines import ObjectSource, Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
+from contracts.sources import ObjectSource, SocrataSource
 from services.console.output import emit_json, emit_table, say
 from services.console.session import Session, open_session
 from services.runtime.failures import BadDeclarationError, MissingObjectError

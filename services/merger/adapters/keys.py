@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from contracts.pipelines import PartitionTarget, Pipeline
+from contracts.pipelines import Pipeline
+from contracts.targets import PartitionTarget
 from services.runtime.checkpoints import Checkpoints
 from services.runtime.failures import ConflictError, CorruptCheckpointError, MissingObjectError
 from services.runtime.objects import ObjectInfo, ObjectStore

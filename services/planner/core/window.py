@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from contracts.pipelines import SocrataSource
 from contracts.runs import CollectPayload, RunMode, RunState
+from contracts.sources import SocrataSource
 from contracts.topology import TOPOLOGY
 from services.planner.core.floating import day_before, earliest_anywhere, hours_before, latest_anywhere
 from services.runtime.ledger import Run

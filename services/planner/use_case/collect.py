@@ -12,9 +12,10 @@ from uuid import uuid4
 import structlog
 
 from contracts.fetching import FetchSegment
-from contracts.pipelines import Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
 from contracts.plans import CollectPlan
 from contracts.runs import PlanRun, RunMode, RunState
+from contracts.sources import SocrataSource
 from services.planner.core.previews import preview_of_failure, preview_of_plan
 from services.planner.core.window import mode_of, occupant, snooze_s
 from services.planner.ports import Ports

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from contracts.fetching import KeyRange
-from contracts.pipelines import SocrataSource
 from contracts.plans import PlannedRange
+from contracts.sources import SocrataSource
 from services.planner.core.limit import Bin, in_doubt, within
 from services.planner.core.slices import crowded, every, sizes_for, sliced, too_large
 from services.planner.core.window import Window

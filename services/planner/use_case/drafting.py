@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 
 import structlog
 
-from contracts.pipelines import PartitionTarget, Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
 from contracts.plans import CollectPlan
 from contracts.runs import PlanRun
+from contracts.sources import SocrataSource
+from contracts.targets import PartitionTarget
 from services.planner.core.window import Standing, claim_of, forced_place, is_from_the_future, window_of
 from services.planner.ports import Collecting, Ports
 from services.planner.use_case.counting import count

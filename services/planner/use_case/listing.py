@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from contracts.pipelines import Pipeline
 from contracts.runs import ScanPayload
 from contracts.segments import Disposition, Occurrence
+from contracts.sources import ObjectSource
 from services.planner.core.scan import needs_check, unsettled
 from services.planner.ports import Ports
 from services.runtime.checkpoints import STAMP_VERSION, Head
@@ -73,6 +74,7 @@ async def find_unsettled(
     """
     bucket = payload.source_bucket or pipeline.source.bucket or ports.raw_bucket
     prefix = pipeline.source.prefix if payload.prefix is None else payload.prefix
+    lag_hours = pipeline.source.lag_hours if isinstance(pipeline.source, ObjectSource) else 0
     index = Index(ports, scope, await ports.checkpoints.epoch(scope))
     found = Found()
     page: list[Occurrence] = []
@@ -81,7 +83,7 @@ async def find_unsettled(
             found.listed += 1
             if not pipeline.source.accepts(info.key, prefix=prefix):
                 found.ignored += 1
-            elif needs_check(info.last_modified, watermark, pipeline.source.lag_hours):
+            elif needs_check(info.last_modified, watermark, lag_hours):
                 page.append(Occurrence(bucket=bucket, key=info.key, version_id=info.version_id, etag=info.etag))
                 if len(page) == LOOKUP_PAGE:
                     await _keep(found, page, index)

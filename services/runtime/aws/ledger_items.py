@@ -44,6 +44,9 @@ def read_run(item: Item) -> Run:
         frontier=item.get("frontier"),
         watermark_version=item.get("watermark_version", 0),
         collection=None if collection is None else Collection(**collection),
+        parent=item.get("parent"),
+        children=tuple(item.get("children", ())),
+        log=item.get("log"),
     )
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from os import SEEK_END
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aiohttp import ClientPayloadError
 from botocore.exceptions import ClientError, IncompleteReadError
 
 from services.runtime.aws.errors import MISSING, code_of, translate, translated
 from services.runtime.failures import ConflictError, MissingObjectError, UnreachableError
-from services.runtime.objects import IF_ABSENT, ObjectInfo, StoredObject
+from services.runtime.objects import IF_ABSENT, ObjectInfo, Span, StoredObject
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -25,10 +26,15 @@ class S3Objects:
     def __init__(self, client: "S3Client") -> None:
         self._client = client
 
-    async def get(self, bucket: str, key: str, *, version_id: str | None = None) -> StoredObject:
-        """Read an object, or one version of it; an answer cut short is an UnreachableError."""
+    async def get(
+        self, bucket: str, key: str, *, version_id: str | None = None, span: Span | None = None
+    ) -> StoredObject:
+        """Read an object, one version of it or some of its bytes; an answer cut short is an UnreachableError."""
         what = f"GetObject s3://{bucket}/{key}" + (f" version {version_id}" if version_id else "")
         pinned: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+        if span is not None:
+            end = f"{span.offset + span.length - 1}" if span.offset is not None else f"{span.length}"
+            pinned["Range"] = f"bytes={'' if span.offset is None else span.offset}-{end}"
         with translated(what):
             answer = await self._client.get_object(Bucket=bucket, Key=key, **pinned)
             try:
@@ -36,7 +42,8 @@ class S3Objects:
                     body = await stream.read()
             except (ClientPayloadError, IncompleteReadError) as error:
                 raise UnreachableError(f"{what}: the answer was cut short: {error}") from error
-        return StoredObject(body, _info(key, answer, size=len(body)))
+        size = len(body) if span is None else int(answer["ContentRange"].rpartition("/")[2])
+        return StoredObject(body, _info(key, answer, size=size))
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """What is there now, or None."""
@@ -53,7 +60,7 @@ class S3Objects:
         self,
         bucket: str,
         key: str,
-        body: bytes,
+        body: bytes | BinaryIO,
         *,
         if_match: str | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -65,6 +72,9 @@ class S3Objects:
             ConflictError: the condition does not hold, or the first of several tries won unheard.
         """
         what = f"PutObject s3://{bucket}/{key}"
+        size = len(body) if isinstance(body, bytes) else body.seek(0, SEEK_END)
+        if not isinstance(body, bytes):
+            body.seek(0)
         with translated(what):
             try:
                 answer = await self._client.put_object(
@@ -82,7 +92,7 @@ class S3Objects:
         return ObjectInfo(
             key=key,
             etag=_bare(answer["ETag"]),
-            size=len(body),
+            size=size,
             version_id=_version(answer),
             metadata=dict(metadata or {}),
         )

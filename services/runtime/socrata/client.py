@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Self
 import aiohttp
 
 from contracts.fetching import KeyRange
-from contracts.pipelines import Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
+from contracts.sources import SocrataSource
 from services.runtime.budgets import RateBudget
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.datasets import Block, Position, Tally, position_of

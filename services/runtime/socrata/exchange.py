@@ -11,7 +11,7 @@ import structlog
 from pydantic import SecretStr
 from yarl import URL
 
-from contracts.pipelines import SocrataSource
+from contracts.sources import SocrataSource
 from services.runtime.budgets import RateBudget
 from services.runtime.clock import Clock
 from services.runtime.failures import PermanentError, TemporaryError

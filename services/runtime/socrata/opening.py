@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 from pydantic import Field, SecretStr, field_validator
 
-from contracts.pipelines import Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
+from contracts.sources import SocrataSource
 from services.runtime.budgets import RateBudget
 from services.runtime.clock import Clock
 from services.runtime.datasets import Datasets

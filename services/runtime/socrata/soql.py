@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from contracts.fetching import KeyRange
-from contracts.pipelines import SocrataSource
+from contracts.sources import SocrataSource
 from services.runtime.datasets import Position
 from services.runtime.failures import BadDeclarationError, PermanentError
 

@@ -7,8 +7,9 @@ from hashlib import sha256
 
 import polars as pl
 
-from contracts.pipelines import FetchedName, Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
 from contracts.segments import Disposition, Occurrence, SegmentCounts, Verdict, scope_of
+from contracts.sources import FetchedName, SocrataSource
 from services.runtime.failures import MalformedError
 from services.validator.core.columns import schema_of
 from services.validator.core.declared.judge import JudgedBlock, RowJudge

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from contracts.pipelines import RUN_DATE
 from contracts.segments import Destination
+from contracts.targets import RUN_DATE
 
 ABSENT = "__HIVE_DEFAULT_PARTITION__"
 """What stands in a key for a value that a row does not have, as engines that read partitions know it."""

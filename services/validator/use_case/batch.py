@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import structlog
 
-from contracts.runs import RunFailed, RunState
 from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.failures import AccessDeniedError, TemporaryError, TidegateError
 from services.runtime.telemetry import correlated
@@ -41,10 +40,8 @@ async def validate_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcom
 async def _refuse(ports: Ports, work: SegmentWork | FetchedWork, error: AccessDeniedError, outcome: Outcome) -> None:
     """Access denied fails a planned run; announced objects go back and, in the end, to the DLQ for a redrive."""
     log.error("access denied", error=str(error))
-    is_planned = work.planned if isinstance(work, SegmentWork) else await ports.ledger.run(work.run_id) is not None
-    if is_planned:
-        await ports.ledger.finish_run(work.run_id, RunState.FAILED, reason=str(error))
-        fact = RunFailed(pipeline=work.pipeline.name, run_id=work.run_id, reason=str(error))
-        await ports.publisher.announce(fact, run_id=work.run_id)
+    run = await ports.ledger.run(work.run_id)
+    if run is not None and (not isinstance(work, SegmentWork) or work.planned):
+        await ports.completion.fail(run, str(error))
     else:
         outcome.fail(sorted(work.deliveries), str(error))

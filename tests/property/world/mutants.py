@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import BinaryIO
 from uuid import uuid4
 
 from contracts.checkpoints import CommitManifest
@@ -59,7 +60,7 @@ class _Unconditional(FakeObjects):
         self,
         bucket: str,
         key: str,
-        body: bytes,
+        body: bytes | BinaryIO,
         *,
         if_match: str | None = None,
         metadata: Mapping[str, str] | None = None,

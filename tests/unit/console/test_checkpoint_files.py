@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.pipelines import PartitionTarget
+from contracts.targets import PartitionTarget
 from services.console.checkpoint_files import destination_of, in_tree
 
 TREE = PartitionTarget(

@@ -10,8 +10,8 @@ from time import process_time
 import pytest
 from pydantic import ValidationError
 
-from contracts.pipelines import ObjectSource
 from contracts.records import VisitEvent
+from contracts.sources import ObjectSource
 from services.console.demo.mistakes import FOREIGN, INVALID, MALFORMED, REQUIRED
 from services.console.demo.visit_events import START, Expected, Upload, generate, write_files
 from services.runtime.declarations import load_pipeline

@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 
 from contracts.envelope import Message
-from contracts.pipelines import FetchedName
 from contracts.runs import PlanRun
 from contracts.segments import Occurrence, segment_id_of
+from contracts.sources import FetchedName
 from services.console.commands import dlq, quarantine
 
 

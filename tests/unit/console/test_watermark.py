@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.pipelines import ObjectSource, SocrataSource
+from contracts.sources import ObjectSource, SocrataSource
 from services.console.commands.watermark import check_backwards, floating, read_again, zoned
 from services.runtime.failures import BadDeclarationError
 from services.runtime.watermarks import Watermark

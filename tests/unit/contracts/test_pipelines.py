@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from contracts.pipelines import FetchedName, InvalidPipelineError, ObjectSource, Pipeline
+from contracts.pipelines import InvalidPipelineError, Pipeline
+from contracts.sources import FetchedName, ObjectSource
 from services.runtime.settings import PROJECT
 
 SHIPPED = (PROJECT / "pipelines" / "visit_events.toml").read_text(encoding="utf-8")

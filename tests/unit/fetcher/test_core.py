@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from contracts.pipelines import SocrataSource
+from contracts.sources import SocrataSource
 from services.fetcher.core import Progress, RawBody, advance, job_of
 from services.runtime.datasets import Block, Position
 from services.runtime.failures import BadDeclarationError, PermanentError

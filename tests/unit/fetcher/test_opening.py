@@ -3,7 +3,8 @@
 import pytest
 from pydantic import SecretStr
 
-from contracts.pipelines import Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
+from contracts.sources import SocrataSource
 from services.fetcher.config import FetcherSettings
 from services.runtime.failures import BadDeclarationError, PermanentError
 from services.runtime.socrata.opening import SocrataSettings, moved_to, open_datasets

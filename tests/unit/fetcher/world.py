@@ -8,8 +8,9 @@ from uuid import UUID
 
 from contracts.envelope import Message
 from contracts.fetching import FetchSegment, KeyRange
-from contracts.pipelines import Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
 from contracts.runs import RunMode, RunState
+from contracts.sources import SocrataSource
 from services.fetcher.adapters import S3RawObjects
 from services.fetcher.ports import Ports
 from services.fetcher.use_case import fetch_batch

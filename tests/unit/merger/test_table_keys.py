@@ -9,7 +9,7 @@ import pytest
 from services.merger.adapters.keys import S3TableKeys
 from services.runtime.checkpoints import Commit
 from services.runtime.failures import CorruptCheckpointError
-from services.runtime.objects import ObjectInfo, StoredObject
+from services.runtime.objects import ObjectInfo, Span, StoredObject
 from tests.fakes.checkpoints import FakeCheckpoints
 from tests.fakes.objects import FakeObjects
 from tests.property.table_world import PIPELINE
@@ -22,10 +22,12 @@ class CountingObjects(FakeObjects):
         super().__init__({"processed": True})
         self.read: list[str] = []
 
-    async def get(self, bucket: str, key: str, *, version_id: str | None = None) -> StoredObject:
+    async def get(
+        self, bucket: str, key: str, *, version_id: str | None = None, span: Span | None = None
+    ) -> StoredObject:
         """See ``ObjectStore``."""
         self.read.append(key)
-        return await super().get(bucket, key, version_id=version_id)
+        return await super().get(bucket, key, version_id=version_id, span=span)
 
 
 class Table:

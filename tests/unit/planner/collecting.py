@@ -9,10 +9,11 @@ from uuid import UUID
 
 from contracts.envelope import Message, Payload
 from contracts.fetching import FetchSegment, KeyRange
-from contracts.pipelines import Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
 from contracts.plans import CollectPlan, PlanPreview
 from contracts.runs import CollectPayload, PlanRun, RunMode
 from contracts.segments import SegmentCounts, Settlement
+from contracts.sources import SocrataSource
 from services.planner.adapters import S3CollectPlans, S3Plans
 from services.planner.ports import Collecting, Ports
 from services.planner.use_case.batch import plan_batch

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from contracts.pipelines import SocrataSource
 from contracts.runs import CollectPayload, RunMode, RunState
+from contracts.sources import SocrataSource
 from services.planner.core.floating import (
     day_before,
     earliest_anywhere,

@@ -11,7 +11,8 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from contracts.fetching import KeyRange
-from contracts.pipelines import ObjectSource, Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
+from contracts.sources import ObjectSource, SocrataSource
 from services.runtime.datasets import Block, Position
 from services.runtime.socrata.client import SocrataDataset, SocrataDatasets
 from services.runtime.socrata.retries import RetryPolicy

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.pipelines import SocrataSource
+from contracts.sources import SocrataSource
 from services.runtime.datasets import Block, Position, position_of
 from services.runtime.failures import PermanentError
 from services.runtime.socrata.answers import BrokenAnswerError, block_of, message_of, rows_of

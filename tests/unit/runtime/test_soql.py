@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.fetching import KeyRange
-from contracts.pipelines import SocrataSource
+from contracts.sources import SocrataSource
 from services.runtime.datasets import Position
 from services.runtime.failures import BadDeclarationError, PermanentError
 from services.runtime.socrata.soql import Params, Soql, literal, midnight_after

@@ -11,11 +11,14 @@ import polars as pl
 
 from contracts.envelope import Message
 from contracts.fetching import ValidateFetched
-from contracts.pipelines import FetchedName, Pipeline
+from contracts.pipelines import Pipeline
 from contracts.runs import RunMode, RunState
 from contracts.segments import DESCRIPTOR_KEY, SegmentDescriptor
+from contracts.sources import FetchedName
+from services.runtime.completion import Completion
 from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.ledger import Run, ScanCounts
+from services.runtime.mirrors import StateMirrors
 from services.runtime.objects import ObjectInfo
 from services.validator.adapters import ParquetSegments, S3Claims
 from services.validator.ports import Ports
@@ -28,6 +31,7 @@ from tests.fakes.objects import FakeObjects
 from tests.fakes.publishing import FakePublisher
 from tests.fakes.schemas import FakeObservedSchemas
 from tests.fakes.telemetry import FakeTelemetry
+from tests.fakes.watermarks import FakeWatermarks
 from tests.property.event_log_world import notification
 
 DOCUMENT: dict[str, Any] = {
@@ -68,7 +72,8 @@ class World:
     def ports(self, effects: Effects | None = None) -> Ports:
         """The ports of one validator process."""
         effects = effects or Effects()
-        objects = self.objects.seen_by(effects)
+        objects, ledger = self.objects.seen_by(effects), self.ledger.seen_by(effects)
+        publisher, mirrors = self.publisher.seen_by(effects), StateMirrors(objects, self.clock)
         return Ports(
             pipelines={"calls": CALLS, "texts": TEXTS},
             raw_bucket="raw",
@@ -79,8 +84,9 @@ class World:
             schemas=self.schemas.seen_by(effects),
             claims=S3Claims(objects),
             segments=ParquetSegments(objects, "validated", "quarantine"),
-            ledger=self.ledger.seen_by(effects),
-            publisher=self.publisher.seen_by(effects),
+            ledger=ledger,
+            publisher=publisher,
+            completion=Completion(ledger, FakeWatermarks(self.clock), publisher, mirrors),
             telemetry=self.telemetry,
             clock=self.clock,
         )

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from contracts.pipelines import Pipeline, SocrataSource
+from contracts.pipelines import Pipeline
 from contracts.runs import CollectPayload, PlanRun, RunState
+from contracts.sources import SocrataSource
 from services.console.checkpoint_files import fetch
 from services.console.commands.demos.proof import Line, prove, show_lines
 from services.console.commands.query import ask

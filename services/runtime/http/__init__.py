@@ -1,0 +1,1 @@
+"""Asking sources over HTTP: what every such source shares."""
