@@ -48,6 +48,7 @@ class Completion:
             return None
         if table.balanced:
             await self._succeed(run, table, watermark)
+            await self._end_parent(run)
             return RunState.SUCCEEDED
         await self.fail(run, "ledger does not balance: " + "; ".join(table.problems))
         return RunState.FAILED

@@ -19,6 +19,11 @@ class Span:
     offset: int | None
     length: int
 
+    def of(self, body: bytes) -> bytes:
+        """These bytes of a whole object."""
+        start = max(len(body) - self.length, 0) if self.offset is None else self.offset
+        return body[start : start + self.length]
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:

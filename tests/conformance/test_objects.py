@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
@@ -11,7 +12,7 @@ from botocore.exceptions import ClientError
 from services.runtime.aws.clients import Clients
 from services.runtime.aws.objects import S3Objects
 from services.runtime.failures import AccessDeniedError, ConflictError, MissingObjectError, UnreachableError
-from services.runtime.objects import IF_ABSENT, ObjectInfo, ObjectStore
+from services.runtime.objects import IF_ABSENT, ObjectInfo, ObjectStore, Span
 from tests.emulator_support import Stack
 from tests.fakes.effects import Effects
 from tests.fakes.network import Fate, NetworkedClient, ScriptedNetwork
@@ -57,6 +58,34 @@ async def outcomes(store: ObjectStore, bucket: str, key: str, if_match: str) -> 
 
 class ObjectStoreConformance:
     """Subclasses provide the ``bench`` fixture."""
+
+    @pytest.mark.parametrize(
+        ("span", "bytes_"),
+        [
+            (Span(0, 3), b"012"),
+            (Span(7, 3), b"789"),
+            (Span(8, 100), b"89"),
+            (Span(None, 4), b"6789"),
+            (Span(None, 99), b"0123456789"),
+        ],
+    )
+    async def test_reads_some_of_the_bytes(self, bench: Bench, span: Span, bytes_: bytes) -> None:
+        """A span gives what there is of it, with the size of the whole object."""
+        written = await bench.objects.put(bench.versioned, "digits", b"0123456789")
+        await bench.objects.put(bench.versioned, "digits", b"replaced")
+        stored = await bench.objects.get(bench.versioned, "digits", version_id=written.version_id, span=span)
+        assert (stored.body, stored.info.size) == (bytes_, 10)
+
+    async def test_writes_a_file_whole(self, bench: Bench, tmp_path: Path) -> None:
+        """A file is written from its start, wherever it was read or written last, under the same conditions."""
+        path = tmp_path / "spool"
+        with path.open("w+b") as file:
+            file.write(b"x" * 100_000)
+            info = await bench.objects.put(bench.plain, "file", file, if_match=IF_ABSENT)
+            with pytest.raises(ConflictError):
+                await bench.objects.put(bench.plain, "file", file, if_match=IF_ABSENT)
+        assert info.size == 100_000
+        assert (await bench.objects.get(bench.plain, "file")).body == b"x" * 100_000
 
     async def test_what_is_put_is_read_back(self, bench: Bench) -> None:
         """Bytes, ETag, size, version and metadata of a put are those of the get and the head after it."""

@@ -60,8 +60,7 @@ class FakeObjects:
             raise MissingObjectError(f"s3://{bucket}/{key} version {version_id}")
         if span is None:
             return found
-        start = len(found.body) - span.length if span.offset is None else span.offset
-        return StoredObject(found.body[max(start, 0) : start + span.length], found.info)
+        return StoredObject(span.of(found.body), found.info)
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """See ``ObjectStore``."""

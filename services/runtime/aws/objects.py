@@ -42,8 +42,9 @@ class S3Objects:
                     body = await stream.read()
             except (ClientPayloadError, IncompleteReadError) as error:
                 raise UnreachableError(f"{what}: the answer was cut short: {error}") from error
-        size = len(body) if span is None else int(answer["ContentRange"].rpartition("/")[2])
-        return StoredObject(body, _info(key, answer, size=size))
+        if span is None or "ContentRange" not in answer:  # a store may answer with all of it
+            return StoredObject(body if span is None else span.of(body), _info(key, answer, size=len(body)))
+        return StoredObject(body, _info(key, answer, size=int(answer["ContentRange"].rpartition("/")[2])))
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """What is there now, or None."""

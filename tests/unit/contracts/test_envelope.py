@@ -105,7 +105,7 @@ def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
     """A message on the wrong queue says so."""
     with pytest.raises(
         UnreadableMessageError,
-        match=r"unknown message kind 'PlanRun'; expected one of \['MergeSegment', 'RestoreCheckpoint'\]",
+        match=r"unknown message kind 'PlanRun'; expected one of \['MergeSegment', 'RestoreCheckpoint', 'WriteParts'\]",
     ):
         open_message(json.dumps(wrapped(plan())), MERGER_COMMANDS)
 

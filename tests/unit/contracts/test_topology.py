@@ -63,7 +63,8 @@ def test_a_queue_that_breaks_the_rules_cannot_be_declared(field: str, value: int
 
 def test_schedules_name_pipelines_and_queues_that_exist() -> None:
     """A schedule for an unknown pipeline would fail once an hour."""
-    assert {schedule.pipeline for schedule in TOPOLOGY.schedules} <= PIPELINES.keys()
+    groups = {pipeline.group for pipeline in PIPELINES.values()}
+    assert {schedule.pipeline for schedule in TOPOLOGY.schedules} <= PIPELINES.keys() | groups
     assert {schedule.queue for schedule in TOPOLOGY.schedules} <= QUEUES.keys()
 
 

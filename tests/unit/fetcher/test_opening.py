@@ -118,7 +118,7 @@ async def test_where_the_token_comes_from() -> None:
 def test_a_source_without_a_dataset_reads_the_default_one() -> None:
     """SOCRATA_DATASET_ID says what to read where nothing is declared, and only there."""
     settings = SocrataSettings.read({"SOCRATA_DATASET_ID": "wxyz-9876"})
-    [(name, pipeline)] = list(DECLARED.items())[:1]
+    name, pipeline = "nyc_311", DECLARED["nyc_311"]
     bare = pipeline.model_copy(update={"source": pipeline.source.model_copy(update={"dataset": None})})
     moved = moved_to(None, {name: pipeline, "bare": bare}, dataset=settings.socrata_dataset_id)
     assert [p.source.dataset for p in moved.values() if p.source.kind == "socrata"] == ["erm2-nwe9", "wxyz-9876"]

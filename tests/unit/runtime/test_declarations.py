@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from contracts.pipelines import Pipeline
-from services.runtime.declarations import load_pipeline, load_pipelines, pipeline_for
+from contracts.sources import PostgresSource
+from services.runtime.declarations import load_groups, load_pipeline, load_pipelines, pipeline_for, unset_variable
 from services.runtime.failures import BadDeclarationError
 from services.runtime.settings import PROJECT
 
@@ -24,13 +25,11 @@ def declare(folder: Path, name: str, prefix: str = "events/", bucket: str = "", 
 
 
 def test_the_shipped_declarations_are_right() -> None:
-    """The project's own folder loads, and each file is named after its pipeline."""
+    """The project's own folder loads, and each file is named after its pipeline or its group."""
     pipelines = load_pipelines(PROJECT / "pipelines")
-    assert (
-        {path.stem for path in (PROJECT / "pipelines").glob("*.toml")}
-        == pipelines.keys()
-        == {"nyc_311", "visit_events"}
-    )
+    names = {pipeline.group or name for name, pipeline in pipelines.items()}
+    assert {path.stem for path in (PROJECT / "pipelines").glob("*.toml")} == names
+    assert names == {"ecommerce", "nyc_311", "visit_events"}
 
 
 def test_a_folder_is_read_by_name(tmp_path: Path) -> None:
@@ -121,3 +120,69 @@ def test_two_tables_never_share_a_tree(tmp_path: Path) -> None:
                 load_pipelines(tmp_path)
         else:
             assert list(load_pipelines(tmp_path)) == ["nyc_311", "other"]
+
+
+GROUP = """
+name = "shop"
+[sources.db]
+kind = "postgres"
+secret = "${DB_SECRET}"
+database_schema = "${DB_SCHEMA:-public}"
+cursor = "updated_at"
+[target]
+kind = "bronze"
+bucket = "${LAKE:-}"
+[entities.orders]
+source = "db"
+key = ["id"]
+"""
+
+
+def shop(folder: Path, **environ: str) -> Pipeline:
+    """The one pipeline of a small group, with these variables."""
+    (folder / "shop.toml").write_text(GROUP, encoding="utf-8")
+    return load_pipelines(folder, environ)["shop.orders"]
+
+
+def test_variables_stand_for_what_the_environment_says(tmp_path: Path) -> None:
+    """In sources and targets; a default counts where nothing is set, and an empty one leaves the setting out."""
+    orders = shop(tmp_path, DB_SECRET="arn:db", LAKE="lake")  # noqa: S106 - the name of a secret
+    assert isinstance(orders.source, PostgresSource)
+    assert (orders.source.secret, orders.source.database_schema, orders.target.bucket) == ("arn:db", "public", "lake")
+    assert shop(tmp_path, DB_SECRET="x", DB_SCHEMA="").target.bucket is None  # noqa: S106 - as above
+
+
+def test_a_variable_that_is_not_set_stays_and_can_be_named(tmp_path: Path) -> None:
+    """Services that do not need it are not stopped by it; who does says which it is."""
+    orders = shop(tmp_path)
+    assert isinstance(orders.source, PostgresSource)
+    assert unset_variable(orders.source.secret) == "DB_SECRET"
+    assert unset_variable("arn:db") is None
+
+
+def test_a_group_and_a_pipeline_cannot_share_a_name(tmp_path: Path) -> None:
+    """A request could not say which it means."""
+    shop(tmp_path)
+    declare(tmp_path, "shop", file="z.toml")
+    with pytest.raises(BadDeclarationError, match=r"z\.toml: the name 'shop' is taken by another file"):
+        load_pipelines(tmp_path)
+
+
+def test_groups_are_found_beside_pipelines(tmp_path: Path) -> None:
+    """With the names of their entities' pipelines; a group that is wrong names its file."""
+    shop(tmp_path)
+    declare(tmp_path, "events")
+    assert load_groups(tmp_path)["shop"].members == {"orders": "shop.orders"}
+    (tmp_path / "shop.toml").write_text(GROUP.replace('source = "db"', 'source = "nowhere"'), encoding="utf-8")
+    for load in (load_groups, load_pipelines):
+        with pytest.raises(BadDeclarationError, match=r"shop\.toml: .*entities\.orders\.source: 'nowhere'"):
+            load(tmp_path)
+
+
+def test_a_raw_object_of_an_entity_belongs_to_it(tmp_path: Path) -> None:
+    """Its key names the entity's pipeline, whatever it holds."""
+    orders = shop(tmp_path)
+    for suffix in ("land", "json.gz"):
+        key = f"raw/2026/01/02/shop.orders/run-1.orders/0abc.{suffix}"
+        assert pipeline_for({orders.name: orders}, "raw", key, default_bucket="raw") is orders
+    assert pipeline_for({orders.name: orders}, "raw", "raw/2026/01/02/shop.x/r/s.land", default_bucket="raw") is None
