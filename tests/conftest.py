@@ -52,6 +52,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     server.start()
     yield server
     server.stop()
+    server.remove()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -96,6 +97,13 @@ class PostgresServer:
             self._process.send_signal(signal.SIGTERM)
             assert self._process.wait(30) == 0, "PostgreSQL did not end cleanly"
             self._process = None
+
+    def remove(self) -> None:
+        """Remove the data of a server that has stopped, also where it had to lie elsewhere (localstack/postgres)."""
+        cluster = self._folder / "cluster"
+        if cluster.is_symlink():
+            shutil.rmtree(cluster.resolve().parent, ignore_errors=True)
+            cluster.unlink()
 
     def new_database(self) -> Database:
         """A database that nobody else uses."""

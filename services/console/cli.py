@@ -9,6 +9,7 @@ import sys
 import typer
 
 from services.console.commands import (
+    catalog,
     checkpoint,
     demo,
     dlq,
@@ -35,7 +36,7 @@ app = typer.Typer(
 )
 for group in (local, watermark, checkpoint, quarantine, dlq):
     app.add_typer(group.app)
-for module in (demo, put, plan, run, wait, status, export, query):
+for module in (demo, put, plan, run, wait, status, export, query, catalog):
     module.register(app)
 
 DEBUG = "--debug"

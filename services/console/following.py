@@ -27,6 +27,20 @@ class Followed:
     """Bad values that became null inside good rows."""
     new_columns: tuple[str, ...] = ()
     """Undeclared columns that this run was the first to meet."""
+    reached: str | None = None
+    """Of an entity's run: what its watermark says now."""
+    children: tuple["Followed", ...] = ()
+    """Of a group's run: the runs of its entities that have begun, in the order of their declaration."""
+
+    @property
+    def entity(self) -> str:
+        """The entity's name, where the run is one's."""
+        return self.run.pipeline.rpartition(".")[2]
+
+    @property
+    def records(self) -> int:
+        """Rows that are new in the output; of a group's run in all outputs."""
+        return sum(child.records for child in self.children) if self.children else self.table.records
 
     @property
     def fetched(self) -> int | None:
@@ -43,13 +57,29 @@ async def look(session: Session, run_id: str) -> Followed:
     run = await session.ledger.run(run_id)
     if run is None:
         raise PermanentError(f"there is no run {run_id!r}; `tidegate status` lists them")
-    segments = await session.ledger.segments(run_id)
+    return await look_at(session, run)
+
+
+async def look_at(session: Session, run: Run) -> Followed:
+    """A run with its table, and with the runs that it consists of."""
+    segments = await session.ledger.segments(run.run_id)
+    begun = [await session.ledger.run(child) for child in run.children]
     return Followed(
         run=run,
         table=conserve(run, segments),
         nulled=sum(segment.counts.nulled for segment in segments),
         new_columns=await _new_columns(session, run),
+        reached=await _reached(session, run),
+        children=tuple([await look_at(session, child) for child in begun if child is not None]),
     )
+
+
+async def _reached(session: Session, run: Run) -> str | None:
+    pipeline = session.pipelines.get(run.pipeline)
+    if pipeline is None or not pipeline.is_landed:
+        return None
+    mark = await session.watermarks.read(pipeline.watermark)
+    return None if mark is None else mark.cursor
 
 
 async def _new_columns(session: Session, run: Run) -> tuple[str, ...]:
@@ -71,8 +101,7 @@ async def follow_run(session: Session, run_id: str, timeout_s: float) -> Followe
         while True:
             run = await session.ledger.run(run_id)
             if run is not None:
-                # A planned segment becomes several where its rows belong to several files.
-                progress.update(run.settled, None if run.planned is None else max(run.planned, run.settled))
+                progress.update(*await _progress(session, run))
                 if run.state in FINAL:
                     return await look(session, run_id)
                 if run.reason is not None:
@@ -81,6 +110,15 @@ async def follow_run(session: Session, run_id: str, timeout_s: float) -> Followe
                 state = "was not picked up by a planner" if run is None else f"is still {run.state}"
                 raise TemporaryError(f"run {run_id} {state} after {timeout_s:g} s")
             await asyncio.sleep(POLL_S)
+
+
+async def _progress(session: Session, run: Run) -> tuple[int, int | None]:
+    """How many segments of a run are merged, or how many entities of a group's run have ended, and of how many."""
+    if run.children:
+        begun = [await session.ledger.run(child) for child in run.children]
+        return sum(child is not None and child.state in FINAL for child in begun), len(run.children)
+    # A planned segment becomes several where its rows belong to several files.
+    return run.settled, None if run.planned is None else max(run.planned, run.settled)
 
 
 async def outstanding(session: Session) -> int:
@@ -110,7 +148,7 @@ async def unsettled_segments(session: Session) -> tuple[int, str | None]:
         if run.reason is not None:
             return pending, f"run {run.run_id} is blocked: {run.reason}"
         pending += conserve(run, await session.ledger.segments(run.run_id)).pending_segments
-        if run.mode is not RunMode.EVENTS and run.planned is None:
+        if run.mode is not RunMode.EVENTS and run.planned is None and not run.children:
             pending += 1
     return pending, None
 

@@ -1,20 +1,22 @@
 """What a command works with: the stack's resources through the standard AWS environment."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.groups import Group
 from contracts.pipelines import Pipeline
 from contracts.segments import Destination
-from contracts.targets import PartitionTarget
+from contracts.targets import CheckpointTarget
 from contracts.topology import TOPOLOGY
 from services.console.local.stack import running_state
 from services.console.local.state import DEFAULT_DATA_DIR, DataDir, exports
 from services.console.output import note
 from services.runtime.aws.checkpoints import DynamoCheckpoints
 from services.runtime.aws.clients import Clients
+from services.runtime.aws.entity_schemas import DynamoEntitySchemas
 from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.occurrences import DynamoOccurrences
@@ -22,7 +24,7 @@ from services.runtime.aws.publishing import AwsPublisher
 from services.runtime.aws.schemas import DynamoObservedSchemas
 from services.runtime.aws.watermarks import DynamoWatermarks
 from services.runtime.clock import SystemClock
-from services.runtime.declarations import load_pipelines
+from services.runtime.declarations import load_groups, load_pipelines
 from services.runtime.failures import BadDeclarationError, TidegateError
 from services.runtime.settings import Settings
 
@@ -42,6 +44,7 @@ class Session:
 
     settings: Settings
     pipelines: dict[str, Pipeline]
+    groups: dict[str, Group]
     clients: Clients
     objects: S3Objects
     ledger: DynamoLedger
@@ -49,6 +52,7 @@ class Session:
     occurrences: DynamoOccurrences
     checkpoints: DynamoCheckpoints
     schemas: DynamoObservedSchemas
+    entity_schemas: DynamoEntitySchemas
     publisher: AwsPublisher
     clock: SystemClock
 
@@ -58,9 +62,32 @@ class Session:
         Raises:
             BadDeclarationError: there is none of this name.
         """
+        if name in self.groups:
+            members = ", ".join(self.groups[name].members.values())
+            raise BadDeclarationError(f"{name} is a group: name one of its entities: {members}")
         if name not in self.pipelines:
-            raise BadDeclarationError(f"there is no pipeline {name!r}; there are {', '.join(sorted(self.pipelines))}")
+            raise BadDeclarationError(f"there is no pipeline {name!r}; there are {', '.join(self._names())}")
         return self.pipelines[name]
+
+    def members(self, name: str, entities: Sequence[str] = ()) -> list[Pipeline]:
+        """The pipelines of a group's entities, of all or of those named; or the one pipeline of this name.
+
+        Raises:
+            BadDeclarationError: there is none, or the group has no such entity.
+        """
+        if name not in self.groups:
+            pipeline = self.pipeline(name)
+            if entities:
+                raise BadDeclarationError(f"{name} has no entities to choose from, such as {entities[0]!r}")
+            return [pipeline]
+        members = self.groups[name].members
+        unknown = [entity for entity in entities if entity not in members]
+        if unknown:
+            raise BadDeclarationError(f"{name} has no entity {unknown[0]!r}; it has {', '.join(members)}")
+        return [self.pipelines[members[entity]] for entity in dict.fromkeys(entities or members)]
+
+    def _names(self) -> list[str]:
+        return sorted({pipeline.group or name for name, pipeline in self.pipelines.items()})
 
     def source_bucket(self, pipeline: Pipeline) -> str:
         """The bucket a pipeline reads."""
@@ -68,7 +95,7 @@ class Session:
 
     def destination(self, pipeline: Pipeline, key: str | None = None) -> Destination:
         """Where a pipeline's output lies (the template of its key as it stands, or a given key)."""
-        own = "processed" if isinstance(pipeline.target, PartitionTarget) else "checkpoints"
+        own = "checkpoints" if isinstance(pipeline.target, CheckpointTarget) else "processed"
         bucket = pipeline.target.bucket or self.settings.resource(own)
         return Destination(bucket=bucket, key=key or pipeline.target.key)
 
@@ -103,13 +130,14 @@ async def open_session() -> AsyncIterator[Session]:
     """
     use_embedded_stack(os.environ)
     settings = Settings.read(os.environ)
-    pipelines = load_pipelines(settings.pipelines)
+    pipelines = load_pipelines(settings.pipelines, os.environ)
     clock = SystemClock()
-    async with Clients("s3", "sqs", "sns", "dynamodb") as clients:
+    async with Clients() as clients:
         dynamodb = clients.dynamodb
         yield Session(
             settings=settings,
             pipelines=pipelines,
+            groups=load_groups(settings.pipelines),
             clients=clients,
             objects=S3Objects(clients.s3),
             ledger=DynamoLedger(dynamodb, settings.resource("ledger"), clock),
@@ -117,6 +145,7 @@ async def open_session() -> AsyncIterator[Session]:
             occurrences=DynamoOccurrences(dynamodb, settings.resource("occurrences")),
             checkpoints=DynamoCheckpoints(dynamodb, settings.resource("checkpoints")),
             schemas=DynamoObservedSchemas(dynamodb, settings.resource("schemas"), clock),
+            entity_schemas=DynamoEntitySchemas(dynamodb, settings.resource("schemas"), clock),
             publisher=AwsPublisher(clients.sqs, clients.sns, settings.stack, clock),
             clock=clock,
         )

@@ -1,13 +1,18 @@
 """Composition root of the fetcher: settings → adapters → bound use case."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib import import_module
 
-from services.fetcher.adapters import S3RawObjects
+from contracts.pipelines import Pipeline
+from services.fetcher.adapters.landing_objects import S3LandingObjects
+from services.fetcher.adapters.postgres import PostgresRows
+from services.fetcher.adapters.raw import S3RawObjects
+from services.fetcher.adapters.rest import RestRecords
 from services.fetcher.config import FetcherSettings
-from services.fetcher.ports import Ports
+from services.fetcher.ports import Landing, Ports, TypedRows
 from services.fetcher.use_case import fetch_batch
 from services.runtime.aws.budgets import DynamoRateBudget
 from services.runtime.aws.clients import Clients
@@ -22,6 +27,8 @@ from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
 from services.runtime.mirrors import StateMirrors
+from services.runtime.postgres.access import PostgresAccess
+from services.runtime.secrets import Secrets
 from services.runtime.socrata.opening import open_datasets
 from services.runtime.telemetry import configure_logging
 
@@ -43,7 +50,10 @@ async def build() -> AsyncIterator[BatchHandler]:
         publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
         budget = DynamoRateBudget(clients.dynamodb, settings.resource("budgets"), clock)
         secrets = SecretsManagerSecrets(clients.secretsmanager, clock)
-        async with open_datasets(settings, pipelines, budget=budget, secrets=secrets, clock=clock) as datasets:
+        async with (
+            open_datasets(settings, pipelines, budget=budget, secrets=secrets, clock=clock) as datasets,
+            RestRecords(budget, secrets, clock=clock) as records,
+        ):
             ports = Ports(
                 pipelines=pipelines,
                 raw_bucket=settings.resource("raw"),
@@ -53,5 +63,21 @@ async def build() -> AsyncIterator[BatchHandler]:
                 completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, clock)),
                 telemetry=EmfTelemetry(SERVICE),
                 clock=clock,
+                landing=Landing(
+                    tables=_tables(pipelines, secrets),
+                    records=records,
+                    objects=S3LandingObjects(objects),
+                    spool=settings.spool,
+                ),
             )
             yield partial(fetch_batch, ports)
+
+
+def _tables(pipelines: Mapping[str, Pipeline], secrets: Secrets) -> dict[str, TypedRows]:
+    """Readers of typed rows by the kind of the source; what needs an extra is imported only where it is declared."""
+    kinds = {pipeline.source.kind for pipeline in pipelines.values()}
+    tables: dict[str, TypedRows] = {"postgres": PostgresRows(PostgresAccess(secrets))}
+    if "snowflake" in kinds:
+        module = import_module("services.fetcher.adapters.snowflake")
+        tables["snowflake"] = module.SnowflakeRows(secrets)
+    return tables

@@ -1,7 +1,8 @@
 """What only the fetcher needs from outside."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -15,6 +16,10 @@ from services.runtime.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+TYPED_READS = 2
+"""Slices of typed rows that one process reads side by side, however many lanes it has."""
 
 
 class RawObjects(Protocol):
@@ -82,9 +87,12 @@ class Landing:
     tables: Mapping[str, TypedRows]
     """By the kind of the source: postgres, snowflake."""
     records: Records
+    """Of sources of kind rest."""
     objects: LandingObjects
     spool: Path
     """Folder for files that are being written; the disk it is on bounds a segment, not memory."""
+    reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TYPED_READS))
+    """Held while typed rows are read: each holds some gathers of rows in memory."""
 
 
 @dataclass(frozen=True, slots=True)

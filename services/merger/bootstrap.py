@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from services.merger.adapters.keys import S3TableKeys
+from services.merger.adapters.loads import S3Loads
+from services.merger.adapters.parts import S3Parts
 from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
 from services.merger.config import MergerSettings
@@ -50,6 +52,9 @@ async def build() -> AsyncIterator[BatchHandler]:
             strategy=Rewrite(objects),
             keys=S3TableKeys(objects, checkpoints),
             manifests=S3Manifests(objects, settings.resource("state")),
+            loads=S3Loads(objects, settings.resource("state")),
+            parts=S3Parts(objects),
+            processed_bucket=settings.resource("processed"),
             objects=objects,
             checkpoints=checkpoints,
             occurrences=DynamoOccurrences(clients.dynamodb, settings.resource("occurrences")),

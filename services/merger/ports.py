@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from contracts.checkpoints import CommitManifest
+from contracts.loads import GroupResult, LandedSegment, LoadManifest, LoadPart
 from contracts.pipelines import Pipeline
 from contracts.segments import Destination, SegmentDescriptor
 from services.runtime.checkpoints import Checkpoints
@@ -139,6 +140,79 @@ class TableKeys(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A load's manifest, and where it lies in the state."""
+
+    manifest: LoadManifest
+    key: str
+    etag: str
+
+
+class Loads(Protocol):
+    """What is decided and done of every version of every entity. Manifests are never changed."""
+
+    async def landed(self, bucket: str, key: str) -> LandedSegment:
+        """What the validator says of a segment.
+
+        Raises:
+            MalformedError: the object says nothing of the kind.
+            MissingObjectError: it is gone.
+        """
+        ...
+
+    async def segments(self, stored: StoredManifest) -> list[LandedSegment]:
+        """The segments that a load is made of, in its order; raises as ``landed`` does."""
+        ...
+
+    async def manifest(self, pipeline: str, version: int) -> StoredManifest | None:
+        """The manifest of a version, or None if there is no such version (consistent read)."""
+        ...
+
+    async def create(self, manifest: LoadManifest) -> None:
+        """Make it the manifest of its version: this is the commit.
+
+        Raises:
+            ConflictError: the version has one, perhaps this very one (read it to tell).
+        """
+        ...
+
+    async def finished(self, manifest: LoadManifest) -> set[int]:
+        """The groups that are written (consistent listing)."""
+        ...
+
+    async def result(self, manifest: LoadManifest, group: int) -> GroupResult:
+        """What a group that is written wrote; MissingObjectError if it is not."""
+        ...
+
+    async def finish(self, manifest: LoadManifest, group: int, result: GroupResult) -> None:
+        """Mark a group as written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What bronze holds of a load's generation at and after its least cursor: parts that can hold the same rows."""
+
+    parts: tuple[LoadPart, ...] = ()
+    least_cursor: str | None = None
+
+
+class Parts(Protocol):
+    """Writes parts of bronze. Writing a group again writes the same bytes to the same keys."""
+
+    async def write(
+        self, pipeline: Pipeline, manifest: LoadManifest, group: int, segments: Sequence[LandedSegment], known: Known
+    ) -> GroupResult:
+        """Write one group of a load: every row of its event dates that is neither twice in it nor known.
+
+        Raises:
+            CorruptCheckpointError: a landing file is not what the validator saw, or a known part cannot be read.
+            MissingObjectError: one of them is gone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """Everything the use cases work with."""
 
@@ -147,6 +221,9 @@ class Ports:
     strategy: MergeStrategy
     keys: TableKeys
     manifests: Manifests
+    loads: Loads
+    parts: Parts
+    processed_bucket: str
     objects: ObjectStore
     checkpoints: Checkpoints
     occurrences: Occurrences

@@ -7,13 +7,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-from services.planner.adapters import S3CollectPlans, S3Plans
+from services.planner.adapters.entities import SourceEntities
+from services.planner.adapters.plans import S3CollectPlans, S3LoadPlans, S3Plans
+from services.planner.adapters.postgres.entity import PostgresEntity
+from services.planner.adapters.rest import RestEntity
+from services.planner.adapters.snowflake import SnowflakeEntity
 from services.planner.config import PlannerSettings
-from services.planner.ports import Collecting, Ports
+from services.planner.ports import Collecting, Landing, Ports
 from services.planner.use_case.batch import plan_batch
 from services.runtime.aws.budgets import DynamoRateBudget
 from services.runtime.aws.checkpoints import DynamoCheckpoints
 from services.runtime.aws.clients import Clients
+from services.runtime.aws.entity_schemas import DynamoEntitySchemas
 from services.runtime.aws.leases import DynamoLeases
 from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.objects import S3Objects
@@ -27,6 +32,7 @@ from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
 from services.runtime.mirrors import StateMirrors
+from services.runtime.postgres.access import PostgresAccess
 from services.runtime.socrata.opening import open_datasets
 from services.runtime.telemetry import configure_logging
 
@@ -47,12 +53,16 @@ async def build() -> AsyncIterator[BatchHandler]:
         ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
         watermarks = DynamoWatermarks(clients.dynamodb, settings.resource("watermarks"), clock)
         publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
+        secrets = SecretsManagerSecrets(clients.secretsmanager, clock)
+        leases = DynamoLeases(clients.dynamodb, settings.resource("leases"), clock)
+        owner = f"{socket.gethostname()}/{os.getpid()}"
+        exclusive_for = timedelta(seconds=settings.run_exclusive_s)
         datasets = await opened.enter_async_context(
             open_datasets(
                 settings,
                 pipelines,
                 budget=DynamoRateBudget(clients.dynamodb, settings.resource("budgets"), clock),
-                secrets=SecretsManagerSecrets(clients.secretsmanager, clock),
+                secrets=secrets,
                 clock=clock,
             )
         )
@@ -75,10 +85,27 @@ async def build() -> AsyncIterator[BatchHandler]:
             collecting=Collecting(
                 datasets=datasets,
                 plans=S3CollectPlans(objects, settings.resource("state")),
-                leases=DynamoLeases(clients.dynamodb, settings.resource("leases"), clock),
-                owner=f"{socket.gethostname()}/{os.getpid()}",
+                leases=leases,
+                owner=owner,
                 lease_ttl_s=settings.lease_ttl_s,
-                exclusive_for=timedelta(seconds=settings.run_exclusive_s),
+                exclusive_for=exclusive_for,
+            ),
+            landing=Landing(
+                entities=SourceEntities(
+                    {
+                        "postgres": partial(PostgresEntity.open, PostgresAccess(secrets)),
+                        "rest": RestEntity.open,
+                        "snowflake": partial(SnowflakeEntity.open, secrets),
+                    }
+                ),
+                plans=S3LoadPlans(objects, settings.resource("state")),
+                schemas=DynamoEntitySchemas(clients.dynamodb, settings.resource("schemas"), clock),
+                leases=leases,
+                owner=owner,
+                default_load=settings.load_type,
+                patience=settings.source_patience,
+                lease_ttl_s=settings.lease_ttl_s,
+                exclusive_for=exclusive_for,
             ),
         )
         yield partial(plan_batch, ports)

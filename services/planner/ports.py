@@ -12,7 +12,7 @@ from contracts.pipelines import Pipeline
 from contracts.plans import CollectPlan, PlanPreview
 from contracts.runs import LoadType
 from contracts.segments import Occurrence
-from contracts.targets import CheckpointTarget, PartitionTarget
+from contracts.targets import BronzeTarget, CheckpointTarget, PartitionTarget
 from services.planner.core.scan import Plan
 from services.runtime.checkpoints import Checkpoints
 from services.runtime.clock import Clock
@@ -102,7 +102,10 @@ class Entity(Protocol):
         ...
 
     async def ceiling(self, now: datetime) -> datetime:
-        """Up to where (exclusive) every change is visible and none can follow any more, at ``now`` or before."""
+        """Up to where (exclusive) every change is visible and none can follow any more.
+
+        ``now`` is the planner's time; a source with a clock of its own goes by that one.
+        """
         ...
 
     async def cut(self, start: str, end: str, fields: Sequence[EntityField], *, whole: bool) -> list[Cut]:
@@ -154,7 +157,7 @@ class Landing:
     default_load: LoadType = LoadType.INCREMENTAL
     lease_ttl_s: float = 60.0
     exclusive_for: timedelta = timedelta(minutes=15)
-    patience: int = 5
+    patience: int = 10
     """A source that does not answer so many times in a row fails its entity, so that the others' run can end."""
 
 
@@ -190,6 +193,8 @@ class Ports:
         return pipeline.target.bucket or own
 
     def tree_of(self, pipeline: Pipeline) -> str:
-        """Where all partitions of a collected pipeline lie, for people."""
-        prefix = pipeline.target.prefix if isinstance(pipeline.target, PartitionTarget) else ""
-        return f"s3://{self.target_bucket(pipeline)}/{prefix}"
+        """Where all partitions of a collected pipeline, or all parts of an entity, lie, for people."""
+        target = pipeline.target
+        prefix = target.prefix if isinstance(target, PartitionTarget | BronzeTarget) else ""
+        entity = f"{pipeline.entity}/" if isinstance(target, BronzeTarget) else ""
+        return f"s3://{self.target_bucket(pipeline)}/{prefix}{entity}"

@@ -1,13 +1,25 @@
 """The responses of ended runs, as the callers of the functions they replace know them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from contracts.runs import CollectBody, CollectResponse, ErrorDetails, ErrorResponse, RunState, ScanResponse
+from contracts.runs import (
+    CollectBody,
+    CollectResponse,
+    EntityOutcome,
+    ErrorDetails,
+    ErrorResponse,
+    LoadBody,
+    LoadResponse,
+    RunState,
+    ScanResponse,
+)
 from services.runtime.checkpoints import Head
 from services.runtime.conservation import Conservation
 from services.runtime.ledger import Run
 
 OK = 200
+PARTLY = 207
 FAILED = 500
 
 
@@ -50,6 +62,31 @@ def respond_collected(
             date_range="" if covered is None else f"{covered.start} to {covered.end}",
             run_id=run.run_id,
         ),
+    )
+
+
+def respond_loads(run: Run, entities: Mapping[str, tuple[Run, Conservation, str | None]]) -> LoadResponse:
+    """What an ended run of a group, or of one entity, answers.
+
+    ``entities`` are the runs that it consists of, each with its table and with what its watermark says now. A
+    group's run that could not even begin failed as a whole.
+    """
+    outcomes = {
+        entity: EntityOutcome(
+            state=child.state, records=table.records, last_sync_timestamp=reached, reason=child.reason
+        )
+        for entity, (child, table, reached) in entities.items()
+    }
+    failed = [entity for entity, outcome in outcomes.items() if outcome.state is not RunState.SUCCEEDED]
+    records = sum(outcome.records for outcome in outcomes.values())
+    if run.state is RunState.SUCCEEDED:
+        status, message = OK, "Data ingestion successful" if records else "No new data available"
+    else:
+        status = PARTLY if len(failed) < len(outcomes) else FAILED
+        message = run.reason or f"run {run.run_id} is {run.state}"
+    return LoadResponse(
+        status_code=status,
+        body=LoadBody(message=message, run_id=run.run_id, load_type=run.mode.value, records=records, entities=outcomes),
     )
 
 

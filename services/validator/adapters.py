@@ -10,10 +10,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts.envelope import ClaimCheck
+from contracts.loads import LandedSegment, Landing
 from contracts.segments import DESCRIPTOR_KEY, OccurrenceList
-from services.runtime.failures import MalformedError
-from services.runtime.objects import ObjectStore
+from services.runtime.failures import ConflictError, MalformedError
+from services.runtime.landing import SUFFIX
+from services.runtime.objects import IF_ABSENT, ObjectInfo, ObjectStore
+from services.validator.core.fetched import ROWS
 from services.validator.core.segments import QuarantineEntry, SegmentFile, Work
+
+DIGEST = "tidegate-sha256"
+"""Metadata of a landing file: the digest of its bytes."""
 
 
 class S3Claims:
@@ -54,6 +60,42 @@ class ParquetSegments:
         key = f"{work.pipeline.name}/{work.run_id}/{work.segment_id}.ndjson"
         body = await asyncio.to_thread(_ndjson, work, entries)
         await self._objects.put(self._quarantine, key, body, content_type="application/x-ndjson")
+
+
+class S3Landed:
+    """Writes segments of loads to the validated bucket.
+
+    A landing file is pinned by its ETag where it is used, so one that is there already with the same bytes stays: with
+    encryption by KMS the same bytes written again would have another.
+    """
+
+    def __init__(self, objects: ObjectStore, validated_bucket: str) -> None:
+        self._objects = objects
+        self._validated = validated_bucket
+
+    async def write_rows(self, landing: Landing, file: bytes) -> tuple[str, ObjectInfo]:
+        """See the port."""
+        key = f"{_name(landing)}{SUFFIX}"
+        metadata = {ROWS: str(landing.rows), DIGEST: sha256(file).hexdigest()}
+        try:
+            info = await self._objects.put(self._validated, key, file, if_match=IF_ABSENT, metadata=metadata)
+        except ConflictError:
+            standing = await self._objects.head(self._validated, key)
+            if standing is not None and standing.metadata.get(DIGEST) == metadata[DIGEST]:
+                return self._validated, standing
+            info = await self._objects.put(self._validated, key, file, metadata=metadata)
+        return self._validated, info
+
+    async def write(self, segment: LandedSegment) -> str:
+        """See the port."""
+        key = f"{_name(segment)}.json"
+        body = segment.model_dump_json().encode()
+        await self._objects.put(self._validated, key, body, content_type="application/json")
+        return f"{self._validated}/{key}"
+
+
+def _name(of: Landing | LandedSegment) -> str:
+    return f"{of.pipeline}/{of.run_id}/{of.segment_id}"
 
 
 def _ndjson(work: Work, entries: Sequence[QuarantineEntry]) -> bytes:

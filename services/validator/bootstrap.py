@@ -19,7 +19,7 @@ from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
 from services.runtime.mirrors import StateMirrors
 from services.runtime.telemetry import configure_logging
-from services.validator.adapters import ParquetSegments, S3Claims
+from services.validator.adapters import ParquetSegments, S3Claims, S3Landed
 from services.validator.config import ValidatorSettings
 from services.validator.ports import Ports
 from services.validator.use_case import validate_batch
@@ -54,5 +54,6 @@ async def build() -> AsyncIterator[BatchHandler]:
             telemetry=EmfTelemetry(SERVICE),
             clock=clock,
             completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, clock)),
+            landed=S3Landed(objects, settings.resource("validated")),
         )
         yield partial(validate_batch, ports)

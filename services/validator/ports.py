@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from contracts.envelope import ClaimCheck
+from contracts.loads import LandedSegment, Landing
 from contracts.pipelines import Pipeline
 from contracts.segments import OccurrenceList
 from contracts.targets import CheckpointTarget
 from services.runtime.clock import Clock
 from services.runtime.completion import Completion
 from services.runtime.ledger import Ledger
-from services.runtime.objects import BulkReader, ObjectStore
+from services.runtime.objects import BulkReader, ObjectInfo, ObjectStore
 from services.runtime.publishing import Publisher
 from services.runtime.schemas import ObservedSchemas
 from services.runtime.telemetry import Telemetry
@@ -44,6 +45,18 @@ class SegmentStore(Protocol):
         ...
 
 
+class LandedStore(Protocol):
+    """Where segments of loads are kept. Writing the same again changes nothing."""
+
+    async def write_rows(self, landing: Landing, file: bytes) -> tuple[str, ObjectInfo]:
+        """Write the landing file of records; the bucket and the object that holds it now."""
+        ...
+
+    async def write(self, segment: LandedSegment) -> str:
+        """Write what is said of a segment, as JSON; returns its location, ``{bucket}/{key}``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Everything the use case works with."""
@@ -63,6 +76,8 @@ class Ports:
     clock: Clock
     completion: Completion
     judges: Judges = field(default_factory=Judges)
+    landed: LandedStore | None = None
+    """None where no entities are landed."""
 
     def target_bucket(self, pipeline: Pipeline) -> str:
         """The bucket of a pipeline's output."""

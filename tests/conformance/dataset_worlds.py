@@ -8,8 +8,8 @@ from typing import Any
 from contracts.fetching import KeyRange
 from contracts.sources import SocrataSource
 from services.runtime.datasets import Dataset, Position, position_of
+from services.runtime.http.retries import RetryPolicy
 from services.runtime.socrata.client import SocrataDatasets
-from services.runtime.socrata.retries import RetryPolicy
 from tests.fakes.budgets import FakeRateBudget
 from tests.socrata_support import DATASET, SocrataServer
 from tests.unit.runtime.scripted_portal import PIPELINE, ScriptedToken, Time, pipelines_over

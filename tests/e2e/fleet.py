@@ -28,7 +28,7 @@ SETTINGS: Mapping[str, str] = {
     "PYTHONUNBUFFERED": "1",
 }
 
-PROGRESS = re.compile(r"(run [\w-]+|messages|downloaded|waiting for the merger): \d+( of \d+)?$")
+PROGRESS = re.compile(r"(run [\w.-]+|messages|downloaded|waiting for the merger): \d+( of \d+)?$")
 
 Line = dict[str, Any]
 

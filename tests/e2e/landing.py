@@ -73,8 +73,8 @@ class Shop:
             with duckdb.connect() as connection:
                 connection.execute("SET TimeZone = 'UTC'")
                 parts = f"read_parquet('{folder}/**/*.parquet', hive_partitioning = true, union_by_name = true)"
-                connection.execute(f"SELECT {select} FROM {parts} WHERE {where}")  # noqa: S608 - our own words
-                table = connection.to_arrow_table()
+                answer = connection.sql(f"SELECT {select} FROM {parts} WHERE {where}")  # noqa: S608 - our own words
+                table = answer.to_arrow_table()
                 assert table is not None
                 return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 

@@ -25,3 +25,4 @@ async def test_keeps_what_was_committed_over_a_restart(tmp_path_factory: pytest.
         await connection.close()
     finally:
         server.stop()
+        server.remove()

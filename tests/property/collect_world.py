@@ -13,15 +13,17 @@ import pyarrow.parquet as pq
 
 from contracts.pipelines import Pipeline
 from contracts.runs import CollectPayload, PlanRun
-from services.fetcher.adapters import S3RawObjects
+from services.fetcher.adapters.raw import S3RawObjects
 from services.fetcher.ports import Ports as FetcherPorts
 from services.fetcher.use_case import fetch_batch
 from services.merger.adapters.keys import S3TableKeys
+from services.merger.adapters.loads import S3Loads
+from services.merger.adapters.parts import S3Parts
 from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
 from services.merger.ports import Ports as MergerPorts
 from services.merger.use_case.batch import merge_batch
-from services.planner.adapters import S3CollectPlans, S3Plans
+from services.planner.adapters.plans import S3CollectPlans, S3Plans
 from services.planner.ports import Collecting
 from services.planner.ports import Ports as PlannerPorts
 from services.planner.use_case.batch import plan_batch
@@ -180,6 +182,9 @@ class CollectWorld(FleetWorld):
             strategy=Rewrite(objects),
             keys=S3TableKeys(objects, checkpoints),
             manifests=S3Manifests(objects, "state"),
+            loads=S3Loads(objects, "state"),
+            parts=S3Parts(objects),
+            processed_bucket="processed",
             objects=objects,
             checkpoints=checkpoints,
             occurrences=self.occurrences.seen_by(effects),

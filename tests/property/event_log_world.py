@@ -16,11 +16,13 @@ from contracts.envelope import Message
 from contracts.records import VisitEvent
 from contracts.runs import ErrorResponse, PlanRun, ScanPayload, ScanResponse
 from services.merger.adapters.keys import S3TableKeys
+from services.merger.adapters.loads import S3Loads
+from services.merger.adapters.parts import S3Parts
 from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
 from services.merger.ports import Ports as MergerPorts
 from services.merger.use_case.batch import merge_batch
-from services.planner.adapters import S3Plans
+from services.planner.adapters.plans import S3Plans
 from services.planner.ports import Ports as PlannerPorts
 from services.planner.use_case.batch import plan_batch
 from services.runtime.completion import Completion
@@ -106,6 +108,9 @@ class World:
             strategy=Rewrite(self.objects),
             keys=S3TableKeys(self.objects, self.checkpoints),
             manifests=S3Manifests(self.objects, STATE),
+            loads=S3Loads(self.objects, STATE),
+            parts=S3Parts(self.objects),
+            processed_bucket="processed",
             objects=self.objects,
             checkpoints=self.checkpoints,
             occurrences=occurrences,

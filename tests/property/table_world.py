@@ -17,6 +17,8 @@ from contracts.pipelines import Pipeline
 from contracts.runs import RunMode, RunState
 from contracts.segments import DESCRIPTOR_KEY, Destination, MergeSegment, SegmentCounts, SegmentDescriptor, Verdict
 from services.merger.adapters.keys import S3TableKeys
+from services.merger.adapters.loads import S3Loads
+from services.merger.adapters.parts import S3Parts
 from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
 from services.merger.ports import Ports
@@ -161,6 +163,9 @@ class TableWorld:
             strategy=Rewrite(objects),
             keys=S3TableKeys(objects, checkpoints),
             manifests=S3Manifests(objects, "state"),
+            loads=S3Loads(objects, "state"),
+            parts=S3Parts(objects),
+            processed_bucket="processed",
             objects=objects,
             checkpoints=checkpoints,
             occurrences=self.occurrences.seen_by(effects),

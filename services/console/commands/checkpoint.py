@@ -50,7 +50,7 @@ def restore(
 
 async def _versions(name: str, key: str | None, *, as_json: bool) -> None:
     async with open_session() as session:
-        pipeline = session.pipeline(name)
+        pipeline = _with_checkpoints(session, name)
         if key is None and pipeline.target.fields:
             await _list(session, pipeline, as_json=as_json)
             return
@@ -64,6 +64,13 @@ async def _versions(name: str, key: str | None, *, as_json: bool) -> None:
         return
     rows = [[c.version, c.kind, c.new_rows, c.total_rows, c.max_cursor, c.committed_at[:19]] for c in commits]
     emit_table(f"Versions of {destination.uri}", ["version", "kind", "new rows", "total rows", "up to", "at"], rows)
+
+
+def _with_checkpoints(session: Session, name: str) -> Pipeline:
+    pipeline = session.pipeline(name)
+    if pipeline.is_landed:
+        raise BadDeclarationError(f"{name} has loads in bronze and no checkpoints; a full load begins it anew")
+    return pipeline
 
 
 async def _list(session: Session, pipeline: Pipeline, *, as_json: bool) -> None:
@@ -82,7 +89,7 @@ async def _list(session: Session, pipeline: Pipeline, *, as_json: bool) -> None:
 
 async def _restore(name: str, version: int, key: str | None, *, discard: bool, timeout_s: float) -> None:
     async with open_session() as session:
-        pipeline = session.pipeline(name)
+        pipeline = _with_checkpoints(session, name)
         if key is None and pipeline.target.fields:
             raise BadDeclarationError(
                 f"{name} has several objects: give --key; `tidegate checkpoint versions {name}` lists them"

@@ -1,25 +1,33 @@
 """``tidegate demo``: the main job on generated samples, through the running or a temporary stack."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
+from services.console.commands.demos.ecommerce import GROUP as ECOMMERCE
+from services.console.commands.demos.ecommerce import show_ecommerce
 from services.console.commands.demos.nyc_311 import PIPELINE as NYC_311
 from services.console.commands.demos.nyc_311 import show_nyc_311
 from services.console.commands.demos.visit_events import show_visit_events
+from services.console.demo.shop import Access
+from services.console.demo.shop_api import open_commerce
+from services.console.demo.shop_changes import Shop
 from services.console.demo.visit_events import generate
-from services.console.local.stack import down, up
+from services.console.local.credentials import OWNER_SECRET
+from services.console.local.stack import reset, up
 from services.console.local.state import DataDir, exports
 from services.console.output import note, say
 from services.console.session import Session, open_session, points_somewhere, use_embedded_stack
+from services.runtime.aws.secrets import SecretsManagerSecrets
 
 OUT = Path("out")
 SIGNALLED = 128
@@ -52,14 +60,14 @@ def _some_stack() -> Iterator[bool]:
         return
     with TemporaryDirectory(prefix="tidegate-demo-") as folder:
         home = DataDir(Path(folder) / "stack")
-        note("starting a temporary embedded stack (AWS emulator, sample portal and services)")
+        note("starting a temporary embedded stack (AWS emulator, sample sources and services)")
         started = up(home, port=0, detach=True, progress=note)
         before = signal.signal(signal.SIGTERM, _end)  # the stack must not outlive the demo
         try:
             os.environ.update(exports(started.state))
             yield True
         finally:
-            down(home, note)
+            reset(home, note)  # the shop's database may lie outside of the folder
             signal.signal(signal.SIGTERM, before)
 
 
@@ -72,6 +80,9 @@ async def _demo(files: int, seed: int, out: Path) -> None:
         await show_visit_events(session, generate(seed, files), out)
         if portal := await _free_portal(session):
             await show_nyc_311(session, out, seed=seed, portal_url=portal)
+        async with _free_shop(session) as shop:
+            if shop is not None:
+                await show_ecommerce(session, out, shop)
 
 
 async def _free_portal(session: Session) -> str | None:
@@ -86,6 +97,30 @@ async def _free_portal(session: Session) -> str | None:
     return portal
 
 
+@asynccontextmanager
+async def _free_shop(session: Session) -> AsyncIterator[Shop | None]:
+    """The sample shop, if the demo may change it: its rows become the demo's, and bronze must start from nothing."""
+    url = os.environ.get("PAYMENTS_API_URL", "")
+    if not url.startswith(LOCAL):
+        note(f"{ECOMMERCE} is left out: PAYMENTS_API_URL does not name a sample shop")
+        yield None
+        return
+    marks = [await session.watermarks.read(each.watermark) for each in session.members(ECOMMERCE)]
+    if any(mark is not None for mark in marks):
+        note(f"{ECOMMERCE} is left out: this stack has landed it before; `tidegate local reset` starts over")
+        yield None
+        return
+    secrets = SecretsManagerSecrets(session.clients.secretsmanager, session.clock)
+    owner = json.loads((await secrets.read(OWNER_SECRET)).get_secret_value())
+    access = Access(owner["host"], owner["port"], owner["password"])
+    connection = await access.connect()
+    try:
+        async with open_commerce(url) as api:
+            yield Shop(access, connection, api)
+    finally:
+        await connection.close()
+
+
 def _next_steps(*, temporary: bool) -> None:
     program = sys.argv[0] if Path(sys.argv[0]).name == "tidegate" else "tidegate"
     steps = [
@@ -94,6 +129,8 @@ def _next_steps(*, temporary: bool) -> None:
         ("plan nyc_311", "what a run would collect"),
         ("run nyc_311 --wait", "collect it from the sample portal"),
         ("query nyc_311 open_by_type", "ask the output"),
+        ("run ecommerce --wait", "land the sample shop's entities"),
+        ("query ecommerce versions", "ask all of them"),
         ("quarantine list visit_events", "what was judged bad, and why"),
         ("status", "runs and their state"),
     ]

@@ -73,8 +73,10 @@ def show_status(
         typer.echo(json.dumps(now.as_json(), indent=2))
     else:
         endpoint = f" at {now.endpoint}" if now.state == "running" else ""
-        endpoint += f", sample Socrata server at {now.socrata}" if endpoint and now.socrata else ""
         typer.echo(f"{now.state}{endpoint}, data in {now.data_dir}")
+        if now.state == "running":
+            for what, where in _samples(now):
+                typer.echo(f"  {what}: {where}")
         if now.failure:
             typer.echo(f"it stopped by itself: {now.failure}")
         if now.processes:
@@ -108,12 +110,27 @@ def env(*, data: Data = DEFAULT_DATA_DIR) -> None:
 def _recover(home: DataDir, result: Up, settings: Settings) -> None:
     async def dispatch() -> list[str]:
         async with Clients() as clients:
-            return await dispatch_recovery(clients, result.state.stack, load_pipelines(settings.pipelines).values())
+            return await dispatch_recovery(clients, result.state.stack, _sources(settings))
 
     with pointed_at(exports(result.state)):
         runs = asyncio.run(dispatch())
     home.acknowledge_recovery()
     _say(f"the last stack was killed: every source is scanned again ({', '.join(runs)})")
+
+
+def _sources(settings: Settings) -> list[str]:
+    """Pipelines and groups, each by its name: what one run brings up to date."""
+    found = load_pipelines(settings.pipelines, os.environ)
+    return list(dict.fromkeys(pipeline.group or name for name, pipeline in found.items()))
+
+
+def _samples(now: StackStatus) -> list[tuple[str, str]]:
+    named = [
+        ("sample open-data portal", now.socrata),
+        ("sample shop's database", now.database),
+        ("sample shop's API", now.payments_api),
+    ]
+    return [(what, where) for what, where in named if where is not None]
 
 
 def _report(home: DataDir, result: Up, *, in_front: bool) -> None:

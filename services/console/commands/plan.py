@@ -1,6 +1,7 @@
 """``tidegate plan``: what a run would do, and nothing else."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from contracts.pipelines import Pipeline
 from contracts.plans import PlanPreview
-from services.console.commands.run import PLAN_QUEUE, Payload, request_of
+from services.console.commands.run import PLAN_QUEUE, Entities, Payload, request_of
 from services.console.output import emit_json, emit_table, meter, say
 from services.console.session import Session, open_session
 from services.runtime.failures import MalformedError, PermanentError, TemporaryError
@@ -23,27 +24,33 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def plan(
-        pipeline: Annotated[str, typer.Argument(help="pipeline whose next run to plan")],
+        pipeline: Annotated[str, typer.Argument(help="pipeline, or group of entities, whose next run to plan")],
+        entities: Entities = None,
         payload: Payload = "{}",
         timeout: Annotated[float, typer.Option(help="seconds to wait for the planner")] = 60.0,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable result")] = False,
     ) -> None:
         """Show what a run would read and send; nothing is dispatched, nothing is written but the preview."""
-        asyncio.run(_plan(pipeline, payload, timeout_s=timeout, as_json=as_json))
+        asyncio.run(_plan(pipeline, entities or [], payload, timeout_s=timeout, as_json=as_json))
 
 
-async def _plan(name: str, payload: str, *, timeout_s: float, as_json: bool) -> None:
+async def _plan(name: str, entities: Sequence[str], payload: str, *, timeout_s: float, as_json: bool) -> None:
     async with open_session() as session:
-        pipeline = session.pipeline(name)
-        request = request_of(session, pipeline, "-plan", payload, dry_run=True)
+        request = request_of(session, name, entities, "-plan", payload, dry_run=True)
         await session.publisher.send(PLAN_QUEUE, [request], run_id=request.run_id)
         preview = await _await_preview(session, request.run_id, timeout_s)
+        pipeline, *_ = members = session.members(name, entities)
+        each = {m.entity: f"{request.run_id}.{m.entity}" for m in members if name in session.groups}
+        parts = {entity: await _preview(session, run_id) for entity, run_id in each.items()}
     if as_json:
-        emit_json(preview.model_dump(mode="json"))
+        told = preview.model_dump(mode="json")
+        emit_json(told | {"entities": {entity: part.model_dump(mode="json") for entity, part in parts.items()}})
+    elif parts:
+        show_group(preview, parts)
+    elif preview.error is None:
+        show(preview, pipeline)
     if preview.error is not None:
         raise PermanentError(f"no plan for {name}: {preview.error}")
-    if not as_json:
-        show(preview, pipeline)
 
 
 async def _await_preview(session: Session, run_id: str, timeout_s: float) -> PlanPreview:
@@ -56,15 +63,31 @@ async def _await_preview(session: Session, run_id: str, timeout_s: float) -> Pla
                     f"no planner answered after {timeout_s:g} s: none is running, it is busy, or its source is down"
                 )
             await asyncio.sleep(POLL_S)
+    return await _preview(session, run_id)
+
+
+async def _preview(session: Session, run_id: str) -> PlanPreview:
+    bucket, key = session.settings.resource("state"), f"plans/{run_id}/preview.json"
     try:
         return PlanPreview.model_validate_json((await session.objects.get(bucket, key)).body)
     except ValidationError as error:
         raise MalformedError(f"s3://{bucket}/{key} is not a preview: {error.errors()[0]['msg']}") from error
 
 
+def show_group(preview: PlanPreview, parts: Mapping[str, PlanPreview]) -> None:
+    """A preview of a group for people, an entity a line."""
+    say(f"plan of {preview.pipeline}  {preview.rows:,} rows in {len(preview.segments):,} segments")
+    columns = ["entity", "mode", "rows", "segments", "from", "until", "watermark afterwards", "error"]
+    rows = [
+        [entity, each.mode.value, each.rows, len(each.segments), each.start, each.end, each.frontier, each.error]
+        for entity, each in parts.items()
+    ]
+    emit_table("Entities (rows are estimates)", columns, rows)
+
+
 def show(preview: PlanPreview, pipeline: Pipeline) -> None:
     """A preview for people; rows are occurrences where objects are scanned."""
-    unit = "rows" if pipeline.is_collected else "objects"
+    unit = "rows" if pipeline.is_fetched else "objects"
     size = f"{preview.rows:,} {unit} in {len(preview.segments):,} segments"
     say(f"plan of {preview.pipeline}  {preview.mode.value}  {size}")
     if preview.start is not None:

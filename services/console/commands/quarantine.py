@@ -17,7 +17,7 @@ from services.console.commands.status import show as show_run
 from services.console.following import follow_run
 from services.console.output import emit_json, emit_table, say
 from services.console.session import Session, open_session
-from services.runtime.failures import MissingObjectError, PermanentError
+from services.runtime.failures import BadDeclarationError, MissingObjectError, PermanentError
 from services.runtime.ledger import Step
 
 app = typer.Typer(name="quarantine", help="What was judged bad, why, and trying it again.", no_args_is_help=True)
@@ -43,7 +43,7 @@ class Replay:
 
 @app.command("list")
 def list_all(pipeline: str, as_json: Json = False) -> None:
-    """What is in quarantine, grouped by error signature."""
+    """What is in quarantine of a pipeline or of a group's entities, grouped by error signature."""
     asyncio.run(_list(pipeline, as_json=as_json))
 
 
@@ -72,7 +72,10 @@ def signature_of(entry: Entry) -> str:
 
 
 async def entries(session: Session, pipeline: Pipeline) -> list[Entry]:
-    """Every record that is in quarantine now; those settled otherwise since (a replay) are left out."""
+    """Every record that is in quarantine now; those settled otherwise since (a replay, a later load) are left out."""
+    if pipeline.is_landed:
+        failed = await _failed_since_success(session, pipeline)
+        return [e async for e in quarantined(session, f"{pipeline.name}/") if e["run_id"] in failed]
     if isinstance(pipeline.source, SocrataSource):
         found = [entry async for entry in quarantined(session, f"{pipeline.name}/")]
         return still_bad(found, await _replays(session, pipeline) if found else [], pipeline.source.prefix)
@@ -80,6 +83,17 @@ async def entries(session: Session, pipeline: Pipeline) -> list[Entry]:
     epoch = await session.checkpoints.epoch(pipeline.name)
     settled = await session.occurrences.dispositions(pipeline.name, list(by_id), epoch=epoch)
     return [entry for key, entry in by_id.items() if settled.get(key) is Disposition.QUARANTINED]
+
+
+async def _failed_since_success(session: Session, pipeline: Pipeline) -> frozenset[str]:
+    """An entity's runs after its last success, which read everything that earlier ones had read in vain."""
+    found: list[str] = []
+    for run in await session.ledger.runs(limit=RUNS_SEARCHED):
+        if run.pipeline == pipeline.name:
+            if run.state is RunState.SUCCEEDED:
+                break
+            found.append(run.run_id)
+    return frozenset(found)
 
 
 async def _replays(session: Session, pipeline: Pipeline) -> list[Replay]:
@@ -133,7 +147,7 @@ def _matching(found: list[Entry], wanted: str | None) -> list[Entry]:
 
 async def _list(name: str, *, as_json: bool) -> None:
     async with open_session() as session:
-        found = await entries(session, session.pipeline(name))
+        found = [entry for each in session.members(name) for entry in await entries(session, each)]
     groups: dict[str, list[Entry]] = {}
     for entry in found:
         groups.setdefault(signature_of(entry), []).append(entry)
@@ -156,7 +170,8 @@ async def _list(name: str, *, as_json: bool) -> None:
 
 async def _show(name: str, wanted: str, *, as_json: bool) -> None:
     async with open_session() as session:
-        found = _matching(await entries(session, session.pipeline(name)), wanted)
+        held = [entry for each in session.members(name) for entry in await entries(session, each)]
+        found = _matching(held, wanted)
     if not found:
         raise MissingObjectError(f"nothing in quarantine matches {wanted!r}")
     if as_json:
@@ -196,6 +211,10 @@ def distinct(found: Sequence[Entry]) -> list[Occurrence]:
 async def _replay(name: str, wanted: str | None, *, timeout_s: float) -> None:
     async with open_session() as session:
         pipeline = session.pipeline(name)
+        if pipeline.is_landed:
+            raise BadDeclarationError(
+                f"a load is not replayed; the next one reads its records anew: tidegate run {name}"
+            )
         found = _matching(await entries(session, pipeline), wanted)
         if not found:
             say("nothing to replay")

@@ -1,6 +1,8 @@
 """``tidegate query``: named or ad-hoc SQL over a pipeline's output, with DuckDB."""
 
 import asyncio
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,13 +11,31 @@ from typing import Annotated, Any
 import duckdb
 import typer
 
-from contracts.pipelines import Pipeline
+from contracts.fields import LINEAGE, TypeParts
+from contracts.pipelines import Pipeline, Query
+from services.console.bronze_files import EntityFiles, fetch_entity
 from services.console.checkpoint_files import fetch
 from services.console.output import as_rows, emit_json, emit_table, say
 from services.console.session import open_session
 from services.runtime.failures import BadDeclarationError
 
 ALIAS = "checkpoint_events"
+PARTITIONS = ("ingestion_date", "load_type", "event_date")
+"""Columns that the folders of an entity's parts add."""
+DUCKDB_TYPES = {
+    "string": "VARCHAR",
+    "binary": "BLOB",
+    "boolean": "BOOLEAN",
+    "int16": "SMALLINT",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float32": "FLOAT",
+    "float64": "DOUBLE",
+    "date": "DATE",
+    "time_us": "TIME",
+    "timestamp_us": "TIMESTAMP",
+    "timestamp_us_utc": "TIMESTAMPTZ",
+}
 SHOWN = 50
 """Rows a table shows; --json gives all."""
 
@@ -25,9 +45,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def query(
-        pipeline: Annotated[str, typer.Argument(help="pipeline whose output to ask")],
+        pipeline: Annotated[str, typer.Argument(help="pipeline, or group of entities, whose output to ask")],
         name: Annotated[str | None, typer.Argument(help="named query; leave out to list them")] = None,
-        sql: Annotated[str | None, typer.Option(help="SQL; the output is the table named after the entity")] = None,
+        sql: Annotated[str | None, typer.Option(help="SQL; each entity is a table of its name")] = None,
         param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for a named query")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable result, all rows")] = False,
     ) -> None:
@@ -46,16 +66,22 @@ async def _query(
     name: str, query: str | None, sql: str | None, parameters: Mapping[str, str], *, as_json: bool
 ) -> None:
     async with open_session() as session:
-        pipeline = session.pipeline(name)
+        pipeline, *_ = members = session.members(name)
+        queries = session.groups[name].queries if name in session.groups else pipeline.queries
         if query is None and sql is None:
-            _list(pipeline)
+            emit_table(f"Queries of {name}", ["name", "answers"], [[n, q.description] for n, q in queries.items()])
             return
-        text = sql if sql is not None else _named(pipeline, query or "")
+        text = sql if sql is not None else _named(name, queries, query or "").replace("{table}", pipeline.entity)
         with TemporaryDirectory(prefix="tidegate-") as folder:
-            files = await fetch(session, pipeline, Path(folder))
-            records = await asyncio.to_thread(ask, files, pipeline.entity, text, parameters)
+            if pipeline.is_landed:
+                wanted = mentioned(text, members)
+                entities = [await fetch_entity(session, each, Path(folder)) for each in wanted]
+                records = await asyncio.to_thread(ask_entities, entities, text, parameters)
+            else:
+                files = await fetch(session, pipeline, Path(folder))
+                records = await asyncio.to_thread(ask, files, pipeline.entity, text, parameters)
     if as_json:
-        emit_json(records)
+        emit_json(as_json_values(records))
         return
     columns, rows = as_rows(records[:SHOWN])
     emit_table(f"{len(records):,} rows", columns, rows)
@@ -63,16 +89,27 @@ async def _query(
         say(f"… and {len(records) - SHOWN:,} more (--json gives all)")
 
 
-def _list(pipeline: Pipeline) -> None:
-    emit_table(
-        f"Queries of {pipeline.name}", ["name", "answers"], [[n, q.description] for n, q in pipeline.queries.items()]
-    )
+def as_json_values(value: Any) -> Any:
+    """Values that JSON has; what it has not is text: NaN, infinities, and bytes as PostgreSQL writes them."""
+    if isinstance(value, dict):
+        return {name: as_json_values(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [as_json_values(each) for each in value]
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _named(pipeline: Pipeline, name: str) -> str:
-    if name not in pipeline.queries:
-        raise BadDeclarationError(f"{pipeline.name} has no query {name!r}; it has {', '.join(pipeline.queries)}")
-    return pipeline.queries[name].sql.replace("{table}", pipeline.entity)
+def _named(owner: str, queries: Mapping[str, Query], name: str) -> str:
+    if name not in queries:
+        known = f"it has {', '.join(queries)}" if queries else "it has none"
+        raise BadDeclarationError(f"{owner} has no query {name!r}; {known}")
+    return queries[name].sql
+
+
+def mentioned(sql: str, members: Sequence[Pipeline]) -> list[Pipeline]:
+    """The entities whose names are in a query: nothing else is downloaded."""
+    return [each for each in members if re.search(rf"\b{re.escape(each.entity)}\b", sql, re.IGNORECASE)]
 
 
 def ask(files: Sequence[Path], table: str, sql: str, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -90,13 +127,59 @@ def ask(files: Sequence[Path], table: str, sql: str, parameters: Mapping[str, st
         source = database.read_parquet([str(file) for file in files], hive_partitioning=False, union_by_name=True)
         for alias in {table, ALIAS}:
             source.create_view(alias)
-        try:
-            return _answer(database, sql, parameters)
-        except duckdb.Error as error:
-            raise BadDeclarationError(f"the query failed: {str(error).splitlines()[0]}") from error
+        return _answer(database, sql, parameters)
+
+
+def ask_entities(entities: Sequence[EntityFiles], sql: str, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Run SQL over entities that appear as views of their names; times with a zone are UTC.
+
+    Each has the columns of its source and of its lineage, and ingestion_date, load_type and event_date as text, unless
+    its source has a column of such a name itself. What a part lacks is NULL in its rows.
+
+    Raises:
+        BadDeclarationError: DuckDB refuses the SQL.
+    """
+    with duckdb.connect() as database:
+        database.execute("SET TimeZone = 'UTC'")
+        for entity in entities:
+            _create_view(database, entity)
+        return _answer(database, sql, parameters)
+
+
+def _create_view(database: duckdb.DuckDBPyConnection, entity: EntityFiles) -> None:
+    name = entity.pipeline.entity
+    own = {field.name.lower() for load in entity.loads for field in load.manifest.fields}
+    added = () if own & set(PARTITIONS) else PARTITIONS
+    if entity.files:
+        files = ", ".join("'" + str(file).replace("'", "''") + "'" for file in entity.files)
+        options = f"hive_partitioning = {bool(added)}, hive_types_autocast = false, union_by_name = true"
+        database.execute(f"CREATE VIEW {_quoted(name)} AS SELECT * FROM read_parquet([{files}], {options})")  # noqa: S608 - quoted
+        return
+    fields = [(field.name, duckdb_type(field.type)) for field in (*entity.manifest.fields, *LINEAGE)]
+    columns = ", ".join(f"{_quoted(column)} {type_}" for column, type_ in [*fields, *((p, "VARCHAR") for p in added)])
+    database.execute(f"CREATE TABLE {_quoted(name)} ({columns})")
+
+
+def duckdb_type(type_: str) -> str:
+    """DuckDB's name for a field type."""
+    parts = TypeParts.of(type_)
+    if parts.item is not None:
+        return f"{duckdb_type(parts.item)}[]"
+    return f"DECIMAL({parts.precision},{parts.scale})" if parts.name == "decimal" else DUCKDB_TYPES[parts.name]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _answer(database: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
+    try:
+        return _asked(database, sql, parameters)
+    except duckdb.Error as error:
+        raise BadDeclarationError(f"the query failed: {str(error).splitlines()[0]}") from error
+
+
+def _asked(database: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
     statements = database.extract_statements(sql)
     names = {name for statement in statements for name in statement.named_parameters}
     unknown = parameters.keys() - names

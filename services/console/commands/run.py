@@ -2,18 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 from uuid import uuid4
 
 import typer
 from pydantic import ValidationError
 
-from contracts.pipelines import Pipeline
 from contracts.runs import (
     CollectPayload,
     CollectResponse,
     ErrorResponse,
+    LoadPayload,
+    LoadResponse,
     PlanRun,
     RunState,
     ScanPayload,
@@ -26,16 +27,17 @@ from services.console.output import emit_json, say
 from services.console.session import Session, open_session
 from services.runtime.checkpoints import Head
 from services.runtime.failures import BadDeclarationError, PermanentError
-from services.runtime.responses import respond, respond_collected
+from services.runtime.responses import respond, respond_collected, respond_loads
 
 PLAN_QUEUE = "plan-requests"
 Payload = Annotated[
     str,
     typer.Option(
         help="JSON: source_bucket, prefix, checkpoint_bucket, …; of a collecting pipeline: "
-        "force_initial_load, max_records, initial_lookback_days"
+        "force_initial_load, max_records, initial_lookback_days; of a group or an entity: load_type"
     ),
 ]
+Entities = Annotated[list[str] | None, typer.Argument(help="of a group: only these; default: all")]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,26 +45,34 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def run(
-        pipeline: Annotated[str, typer.Argument(help="pipeline to bring up to date")],
+        pipeline: Annotated[str, typer.Argument(help="pipeline, or group of entities, to bring up to date")],
+        entities: Entities = None,
         payload: Payload = "{}",
         wait: Annotated[bool, typer.Option("--wait", help="follow the run and exit by its result")] = False,
         timeout: Annotated[float, typer.Option(help="seconds to follow it")] = 900.0,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable result")] = False,
     ) -> None:
         """Read the source and ingest what is not settled yet."""
-        asyncio.run(_run(pipeline, payload, wait=wait, timeout_s=timeout, as_json=as_json))
+        request = (pipeline, entities or [], payload)
+        asyncio.run(_run(request, wait=wait, timeout_s=timeout, as_json=as_json))
 
 
-def request_of(session: Session, pipeline: Pipeline, purpose: str, payload: str, *, dry_run: bool = False) -> PlanRun:
+def request_of(
+    session: Session, name: str, entities: Sequence[str], purpose: str, payload: str, *, dry_run: bool = False
+) -> PlanRun:
     """The request for a new run with an operator's payload; ``purpose`` is part of the run's name.
 
     Raises:
-        BadDeclarationError: the payload is not the JSON document that runs of this pipeline take.
+        BadDeclarationError: there is no such pipeline or entity, or the payload is not the JSON document that its runs
+            take.
     """
-    name = pipeline.name
+    [pipeline, *_] = session.members(name, entities)
     run_id = f"{name}{purpose}-{session.clock.now():%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
     try:
         given = json.loads(payload)
+        if pipeline.is_landed:
+            load = LoadPayload.model_validate(given)
+            return PlanRun(pipeline=name, run_id=run_id, load=load, entities=list(entities), dry_run=dry_run)
         if pipeline.is_collected:
             collect = CollectPayload.model_validate(given)
             return PlanRun(pipeline=name, run_id=run_id, collect=collect, dry_run=dry_run)
@@ -75,9 +85,10 @@ def request_of(session: Session, pipeline: Pipeline, purpose: str, payload: str,
         raise BadDeclarationError(f"--payload is not JSON: {error}") from error
 
 
-async def _run(name: str, payload: str, *, wait: bool, timeout_s: float, as_json: bool) -> None:
+async def _run(request: tuple[str, Sequence[str], str], *, wait: bool, timeout_s: float, as_json: bool) -> None:
+    name, entities, payload = request
     async with open_session() as session:
-        command = request_of(session, session.pipeline(name), "", payload)
+        command = request_of(session, name, entities, "", payload)
         run_id = command.run_id
         await session.publisher.send(PLAN_QUEUE, [command], run_id=run_id)
         if not wait:
@@ -92,9 +103,17 @@ async def _run(name: str, payload: str, *, wait: bool, timeout_s: float, as_json
         raise PermanentError(f"run {run_id} {followed.run.state}: {followed.run.reason}")
 
 
-async def response_of(session: Session, followed: Followed) -> ScanResponse | CollectResponse | ErrorResponse:
-    """What an ended run answers; a failed one names the objects it put into quarantine, whole or in part."""
+async def response_of(
+    session: Session, followed: Followed
+) -> ScanResponse | CollectResponse | LoadResponse | ErrorResponse:
+    """What an ended run answers; a failed one names the objects it put into quarantine, whole or in part.
+
+    One of a group names each entity with what became of it.
+    """
     run = followed.run
+    if run.pipeline in session.groups or session.pipeline(run.pipeline).is_landed:
+        parts = followed.children if run.pipeline in session.groups else (followed,)
+        return respond_loads(run, {each.entity: (each.run, each.table, each.reached) for each in parts})
     failed: dict[str, None] = {}
     if run.state is not RunState.SUCCEEDED:
         async for entry in quarantined(session, f"{run.pipeline}/{run.run_id}/"):

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from contracts.runs import RunMode
-from services.console.following import FINAL, Followed, look
+from services.console.following import FINAL, Followed, look, look_at
 from services.console.output import emit_json, emit_table, say
 from services.console.session import Session, open_session
 from services.runtime.conservation import Hop
 from services.runtime.ledger import Run
+
+HOP_COLUMNS = ("hop", "in", "out", "quarantined", "filtered", "ignored", "duplicates", "pending", "missing")
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +39,7 @@ async def _status(run_id: str | None, *, as_json: bool) -> None:
             else:
                 show(followed)
             return
-        runs = [await look(session, r.run_id) for r in await session.ledger.runs()]
+        runs = [await look_at(session, r) for r in await session.ledger.runs()]
         if as_json:
             emit_json([describe(followed) for followed in runs])
         else:
@@ -54,20 +56,27 @@ def _list(session: Session, runs: list[Followed]) -> None:
 
 def _row(followed: Followed, now: datetime) -> list[Any]:
     run, table = followed.run, followed.table
-    of = "" if run.planned is None else f"/{max(run.planned, run.settled)}"
     seconds = max((_end(run, now) - datetime.fromisoformat(run.started_at)).total_seconds(), 0.001)
-    rate = table.records / seconds if run.mode is not RunMode.EVENTS else None
+    rate = followed.records / seconds if run.mode is not RunMode.EVENTS else None
     return [
         run.run_id,
         run.mode.value,
         state_of(followed),
-        f"{run.settled}{of}",
-        table.records,
+        _settled(followed),
+        followed.records,
         sum(hop.quarantined for hop in table.hops),
         "" if rate is None else f"{rate:,.0f}",
         _eta(run, seconds),
         run.started_at[:19],
     ]
+
+
+def _settled(followed: Followed) -> str:
+    """Segments that are merged; of a group's run the entities that have ended."""
+    run = followed.run
+    if run.children:
+        return f"{sum(child.run.state in FINAL for child in followed.children)}/{len(run.children)} entities"
+    return f"{run.settled}" + ("" if run.planned is None else f"/{max(run.planned, run.settled)}")
 
 
 def _end(run: Run, now: datetime) -> datetime:
@@ -87,6 +96,8 @@ def state_of(followed: Followed) -> str:
         return run.state.value
     if run.reason is not None:
         return "blocked"
+    if run.children:
+        return "running"
     if run.mode is RunMode.EVENTS:
         return "open, settled" if not table.pending_segments else "open, working"
     return run.state.value
@@ -102,13 +113,18 @@ def describe(followed: Followed) -> dict[str, Any]:
         "balanced": followed.table.balanced,
         "problems": list(followed.table.problems),
         "pending_segments": followed.table.pending_segments,
-        "records": followed.table.records,
+        "records": followed.records,
+        "watermark": followed.reached,
+        "entities": {child.entity: describe(child) for child in followed.children},
         "conservation": [asdict(hop) for hop in followed.table.hops],
     }
 
 
 def show(followed: Followed) -> None:
     """A run for people: what it is, and its conservation table."""
+    if followed.run.children:
+        _show_group(followed)
+        return
     run, table = followed.run, followed.table
     say(f"run {run.run_id}  {run.mode.value}  {state_of(followed)}  {run.settled} segments merged")
     if run.reason is not None:
@@ -117,10 +133,38 @@ def show(followed: Followed) -> None:
         say(f"  output: {run.destination}")
     for line in _collected(followed):
         say(f"  {line}")
-    columns = ["hop", "in", "out", "quarantined", "filtered", "ignored", "duplicates", "pending", "missing"]
     unit = "occurrence" if followed.fetched is None else "row"
-    emit_table(f"Conservation ({unit}s)", columns, [_hop(hop) for hop in table.hops])
+    emit_table(f"Conservation ({unit}s)", HOP_COLUMNS, [_hop(hop) for hop in table.hops])
     say(f"balanced: every {unit} is accounted for" if table.balanced else "NOT BALANCED: " + "; ".join(table.problems))
+
+
+def _show_group(followed: Followed) -> None:
+    """A group's run for people: a line for each entity, and the conservation table of all."""
+    run = followed.run
+    say(f"run {run.run_id}  {run.mode.value}  {state_of(followed)}  {_settled(followed)} ended")
+    if run.reason is not None:
+        say(f"  reason: {run.reason}")
+    columns = ["entity", "state", "mode", "fetched", "new", "known", "quarantined", "watermark", "reason"]
+    rows = [
+        [
+            child.entity,
+            state_of(child),
+            child.run.mode.value,
+            child.fetched or 0,
+            child.records,
+            sum(hop.duplicates for hop in child.table.hops),
+            sum(hop.quarantined for hop in child.table.hops),
+            child.reached,
+            child.run.reason,
+        ]
+        for child in followed.children
+    ]
+    emit_table(f"Entities of {run.pipeline} (rows)", columns, rows)
+    begun = [child for child in followed.children if child.run.planned is not None]
+    hops = [[child.entity, *_hop(hop)] for child in begun for hop in child.table.hops]
+    emit_table("Conservation (rows)", ["entity", *HOP_COLUMNS], hops)
+    problems = [f"{child.entity}: {problem}" for child in followed.children for problem in child.table.problems]
+    say("NOT BALANCED: " + "; ".join(problems) if problems else "balanced: every row is accounted for")
 
 
 def _collected(followed: Followed) -> Iterator[str]:

@@ -2,14 +2,15 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
 from contracts.pipelines import Pipeline
-from contracts.sources import ObjectSource, SocrataSource
+from contracts.sources import EntitySource, ObjectSource, SocrataSource
 from services.console.output import emit_json, emit_table, say
 from services.console.session import Session, open_session
 from services.runtime.failures import BadDeclarationError, MissingObjectError
@@ -30,7 +31,7 @@ def list_all(as_json: Json = False) -> None:
 
 @app.command()
 def show(pipeline: str, as_json: Json = False) -> None:
-    """One pipeline's watermark."""
+    """One pipeline's watermark, or those of a group's entities."""
     asyncio.run(_show(pipeline, as_json=as_json))
 
 
@@ -52,7 +53,10 @@ def rewind(
 
 async def _list(*, as_json: bool) -> None:
     async with open_session() as session:
-        marks = await session.watermarks.list()
+        _tell(await session.watermarks.list(), as_json=as_json)
+
+
+def _tell(marks: Sequence[Watermark], *, as_json: bool) -> None:
     if as_json:
         emit_json([asdict(mark) for mark in marks])
     elif marks:
@@ -64,6 +68,10 @@ async def _list(*, as_json: bool) -> None:
 
 async def _show(name: str, *, as_json: bool) -> None:
     async with open_session() as session:
+        if name in session.groups:
+            found = [await session.watermarks.read(each.watermark) for each in session.members(name)]
+            _tell([mark for mark in found if mark is not None], as_json=as_json)
+            return
         mark = await _read(session, session.pipeline(name))
     if as_json:
         emit_json(asdict(mark))
@@ -84,21 +92,48 @@ async def _move(name: str, to: str | None, *, dry_run: bool) -> None:
     async with open_session() as session:
         pipeline = session.pipeline(name)
         source = pipeline.source
-        cursor = None if to is None else (zoned(to) if isinstance(source, ObjectSource) else floating(to))
+        cursor = None if to is None else cursor_at(source, to)
         mark = await _read(session, pipeline)
         if cursor is not None:
             check_backwards(source, mark, cursor)
         if dry_run:
             if isinstance(source, ObjectSource):
-                again = await _objects_since(session, pipeline, cursor)
+                again = await _objects_since(session, pipeline, source, cursor)
                 say(f"{again} objects would be looked up again; those that are settled still count once")
-            else:
+            elif isinstance(source, SocrataSource):
                 say(f"{read_again(source, mark, cursor)}; rows that are in the output still count once")
+            else:
+                say(load_again(source, mark, cursor))
             return
         moved = await session.watermarks.reset(
             pipeline.watermark, cursor, expected_version=mark.version, run_id=OPERATOR
         )
     say(f"{moved.name}: {mark.cursor or 'reset'} -> {moved.cursor or 'reset'}")
+
+
+def cursor_at(source: ObjectSource | SocrataSource | EntitySource, to: str) -> str:
+    """The cursor for a moment, as sources of this kind have it.
+
+    Raises:
+        BadDeclarationError: it is not written as it must be.
+    """
+    if isinstance(source, ObjectSource):
+        return zoned(to)
+    return floating(to) if isinstance(source, SocrataSource) else in_utc(to)
+
+
+def in_utc(to: str) -> str:
+    """The cursor of an entity for a moment: 26 characters of UTC, which is also what a time without a zone is.
+
+    Raises:
+        BadDeclarationError: it is no moment.
+    """
+    moment = _moment(to)
+    try:
+        utc = moment if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise BadDeclarationError(f"--to {to}: {error}") from error
+    return utc.replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def zoned(to: str) -> str:
@@ -133,7 +168,7 @@ def _moment(to: str) -> datetime:
         raise BadDeclarationError(f"--to: {error}") from error
 
 
-def check_backwards(source: ObjectSource | SocrataSource, mark: Watermark, cursor: str) -> None:
+def check_backwards(source: ObjectSource | SocrataSource | EntitySource, mark: Watermark, cursor: str) -> None:
     """Refuse what would make the next run read less than it would have read.
 
     Raises:
@@ -143,7 +178,11 @@ def check_backwards(source: ObjectSource | SocrataSource, mark: Watermark, curso
     if mark.cursor is not None and datetime.fromisoformat(cursor) > datetime.fromisoformat(mark.cursor):
         raise BadDeclarationError(f"{cursor} is later than {mark.cursor}: nobody moves it forward by hand")
     until = mark.complete_until
-    if until is not None and datetime.fromisoformat(until) < _less_lag(source, cursor):
+    if (
+        until is not None
+        and not isinstance(source, EntitySource)
+        and datetime.fromisoformat(until) < _less_lag(source, cursor)
+    ):
         raise BadDeclarationError(f"{cursor} would read less: the next run starts at {until} already")
 
 
@@ -168,10 +207,22 @@ def _less_lag(source: ObjectSource | SocrataSource, cursor: str) -> datetime:
         return moment
 
 
-async def _objects_since(session: Session, pipeline: Pipeline, cursor: str | None) -> int:
-    start = None if cursor is None else _less_lag(pipeline.source, cursor)
+def load_again(source: EntitySource, mark: Watermark, cursor: str | None) -> str:
+    """What moving the watermark means for the next load of an entity; None is a reset."""
+    stands = "is a full load" if mark.cursor is None else f"reads from {mark.cursor}"
+    if cursor is None:
+        return f"the next load would be a full one, which begins a new generation; as it stands, it {stands}"
+    overlap = f" less {source.overlap_seconds} s of overlap" if source.overlap_seconds else ""
+    return (
+        f"the next load would read from {cursor}{overlap}; as it stands, it {stands}{overlap};"
+        " versions that are in bronze since the last full load still count once"
+    )
+
+
+async def _objects_since(session: Session, pipeline: Pipeline, source: ObjectSource, cursor: str | None) -> int:
+    start = None if cursor is None else _less_lag(source, cursor)
     count = 0
-    async for info in session.objects.list_versions(session.source_bucket(pipeline), pipeline.source.prefix):
+    async for info in session.objects.list_versions(session.source_bucket(pipeline), source.prefix):
         recent = start is None or info.last_modified is None or info.last_modified >= start
-        count += recent and pipeline.source.accepts(info.key)
+        count += recent and source.accepts(info.key)
     return count

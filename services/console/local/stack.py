@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from services.console.local.emulator import STOP_GRACE_S, choose_port, last_line
 from services.console.local.environment import with_absolute_paths
 from services.console.local.processes import terminate, wait_for_end
-from services.console.local.state import AlreadyRunningError, DataDir, StackState
+from services.console.local.shop import discard
+from services.console.local.state import AlreadyRunningError, DataDir, ShopPorts, StackState
 from services.console.local.supervisor import ALREADY_RUNNING, WORKER_GRACE_S, Options, Supervisor, clean_up
 from services.console.local.venv import Progress, ensure_installed
 from services.console.local.worker import WORKERS
@@ -48,7 +49,7 @@ def up(
     """Start the stack unless it runs. In front, return when it has stopped; detached, when it is ready.
 
     ``port`` None takes the last one used, else the usual one, else any that is free. ``workers`` None are the
-    project's own services, with the sample Socrata server beside them. ``on_ready`` is called once the stack answers,
+    project's own services, with the sample servers beside them. ``on_ready`` is called once the stack answers,
     also when it ran already.
 
     Raises:
@@ -63,10 +64,12 @@ def up(
             with home.owned():
                 clean_up(home, progress)  # before the choice of a port, which a leftover may still hold
             chosen = _choose(home, port)
+            socrata, postgres, commerce = _choose_samples(home, chosen)
             options = Options(
                 data_dir=home.path,
                 port=chosen,
-                socrata_port=_choose_socrata(home, chosen) if workers is None else None,
+                socrata_port=socrata if workers is None else None,
+                shop_ports=ShopPorts(postgres=postgres, commerce=commerce) if workers is None else None,
                 stack=stack,
                 detached=detach,
                 workers=WORKERS if workers is None else workers,
@@ -120,6 +123,7 @@ def reset(home: DataDir, progress: Progress) -> bool:
         raise BadDeclarationError(f"{home.path} is not a local stack's data directory; nothing was removed")
     down(home, progress)
     with home.owned():
+        discard(home.path)
         shutil.rmtree(home.path)
     return True
 
@@ -159,14 +163,35 @@ def _choose(home: DataDir, port: int | None) -> int:
     return choose_port(0)
 
 
-def _choose_socrata(home: DataDir, taken: int) -> int:
-    """The last one used, so that exported settings stay right, or any that is free; not the emulator's."""
+def _choose_samples(home: DataDir, emulator: int) -> tuple[int, int, int]:
+    """Ports of the sample portal, the shop's database and its API.
+
+    Each is the last one used, so that exported settings stay right, or any that is free; no two are the same.
+    """
     state = home.load()
-    try:
-        port = choose_port((state.socrata_port if state else None) or 0)
-    except BadDeclarationError:
-        port = choose_port(0)
-    while port == taken:
+    shop = None if state is None else state.shop_ports
+    taken = {emulator}
+    found: list[int] = []
+    for last in (
+        None if state is None else state.socrata_port,
+        None if shop is None else shop.postgres,
+        None if shop is None else shop.commerce,
+    ):
+        port = _free(last, taken)
+        taken.add(port)
+        found.append(port)
+    return found[0], found[1], found[2]
+
+
+def _free(last: int | None, taken: set[int]) -> int:
+    """The last port, if nobody else has it by now, or any other that is free."""
+    if last is not None and last not in taken:
+        try:
+            return choose_port(last)
+        except BadDeclarationError:
+            pass  # somebody else has it; nobody asked for this very port
+    port = choose_port(0)
+    while port in taken:
         port = choose_port(0)
     return port
 

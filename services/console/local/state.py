@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.console.local.credentials import DATABASE, INGEST
 from services.console.local.emulator import HOST
 from services.console.local.processes import ProcessRecord
 from services.runtime.failures import BadDeclarationError, TidegateError
@@ -27,6 +28,15 @@ class AlreadyRunningError(TidegateError):
     """Another supervisor owns the data directory."""
 
 
+class ShopPorts(BaseModel):
+    """Of the sample shop's servers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    postgres: int
+    commerce: int
+
+
 class StackState(BaseModel):
     """The stack as its supervisor last wrote it down."""
 
@@ -38,6 +48,8 @@ class StackState(BaseModel):
     port: int
     socrata_port: int | None = None
     """Of the sample Socrata server; None where none runs."""
+    shop_ports: ShopPorts | None = None
+    """Of the sample shop; None where none runs."""
     detached: bool
     started_at: datetime
     supervisor: ProcessRecord
@@ -55,6 +67,18 @@ class StackState(BaseModel):
         """What ``SOCRATA_DOMAIN_URL`` must be; None where no sample server runs."""
         return None if self.socrata_port is None else f"http://{HOST}:{self.socrata_port}"
 
+    @property
+    def payments_api(self) -> str | None:
+        """What ``PAYMENTS_API_URL`` must be; None where no sample shop runs."""
+        return None if self.shop_ports is None else f"http://{HOST}:{self.shop_ports.commerce}"
+
+    @property
+    def database(self) -> str | None:
+        """How the services connect to the sample shop's database, without the password; None where none runs."""
+        return (
+            None if self.shop_ports is None else f"postgresql://{INGEST}@{HOST}:{self.shop_ports.postgres}/{DATABASE}"
+        )
+
 
 def exports(state: StackState) -> dict[str, str]:
     """The environment that points any AWS client, every service and ``tidegate`` command at this stack."""
@@ -66,6 +90,7 @@ def exports(state: StackState) -> dict[str, str]:
         "AWS_REGION": REGION,
         "TIDEGATE_STACK": state.stack,
         **({} if state.socrata is None else {"SOCRATA_DOMAIN_URL": state.socrata}),
+        **({} if state.payments_api is None else {"PAYMENTS_API_URL": state.payments_api}),
     }
 
 
@@ -90,7 +115,8 @@ class DataDir:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.iterdir()):
+            # Another one may have marked it since it was looked at: the marker comes before everything else.
+            if any(self.path.iterdir()) and not self.is_ours:
                 raise BadDeclarationError(f"{self.path} holds files that are not a local stack's; choose another")
             (self.path / _MARKER).write_text("The data of a local Tidegate stack.\n", encoding="utf-8")
         except OSError as error:

@@ -31,6 +31,10 @@ class StackStatus:
     endpoint: str | None
     socrata: str | None
     """Where the sample Socrata server answers."""
+    payments_api: str | None
+    """Where the sample shop's API answers."""
+    database: str | None
+    """How the services connect to the sample shop's database, without the password."""
     stack: str | None
     failure: str | None
     recovery_pending: bool
@@ -45,7 +49,7 @@ def status(home: DataDir) -> StackStatus:
     """Every process with its state, resident memory and uptime."""
     state = home.load() if home.is_ours else None
     if state is None:
-        return StackStatus("stopped", str(home.path), None, None, None, None, recovery_pending=False, processes=[])
+        return StackStatus("stopped", str(home.path), *(None,) * 6, recovery_pending=False, processes=[])
     supervised = state.supervisor.alive
     condition: str = state.phase if supervised or state.phase == "stopped" else "crashed"
     records = [] if condition == "stopped" else [state.supervisor, *state.processes]
@@ -54,6 +58,8 @@ def status(home: DataDir) -> StackStatus:
         data_dir=str(home.path),
         endpoint=state.endpoint,
         socrata=state.socrata,
+        payments_api=state.payments_api,
+        database=state.database,
         stack=state.stack,
         failure=state.failure,
         recovery_pending=home.recovery_pending,

@@ -17,8 +17,8 @@ from services.console.local.emulator import STOP_GRACE_S, Emulator, last_line, l
 from services.console.local.environment import pointed_at, with_absolute_paths, without_aws
 from services.console.local.processes import EMULATOR, ProcessRecord, tagged, tags, terminate
 from services.console.local.provision import load_topology, provision
-from services.console.local.socrata import SOCRATA, command, wait_ready
-from services.console.local.state import AlreadyRunningError, DataDir, Phase, StackState, exports
+from services.console.local.samples import SAMPLES, Samples
+from services.console.local.state import AlreadyRunningError, DataDir, Phase, ShopPorts, StackState, exports
 from services.console.local.venv import Progress, ensure_installed
 from services.console.local.worker import WORKERS, Worker
 from services.runtime.aws.clients import Clients
@@ -54,6 +54,8 @@ class Options(BaseModel):
     port: int
     socrata_port: int | None = None
     """Of the sample Socrata server; None: none is started."""
+    shop_ports: ShopPorts | None = None
+    """Of the sample shop; None: none is started."""
     stack: str = "tidegate"
     detached: bool = False
     workers: Mapping[str, Sequence[str]] = WORKERS
@@ -70,11 +72,13 @@ class Supervisor:
         self._emulator: Emulator | None = None
         self._emulator_record: ProcessRecord | None = None
         self._workers: list[Worker] = []
+        self._samples = Samples(self._home, options.socrata_port, options.shop_ports)
         self.state = StackState(
             phase="starting",
             stack=options.stack,
             port=options.port,
             socrata_port=options.socrata_port,
+            shop_ports=options.shop_ports,
             detached=options.detached,
             started_at=datetime.now(UTC),
             supervisor=ProcessRecord.of("supervisor", os.getpid(), log=self._home.log("supervisor")),
@@ -105,7 +109,7 @@ class Supervisor:
         self._write("starting")
         python = ensure_installed(self._progress)
         environ = _WORKER_DEFAULTS | without_aws(with_absolute_paths(os.environ)) | exports(self.state)
-        portal = self._start_socrata(environ)
+        self._samples.start(self._start_worker, environ, python)
         self._emulator = Emulator.start(self._home.path, self._options.port, python=python)
         self._emulator_record = ProcessRecord.of(EMULATOR, self._emulator.process.pid, log=log_path(self._home.path))
         if self._emulator.recovered:
@@ -114,20 +118,12 @@ class Supervisor:
         self._write("starting")
         with pointed_at(exports(self.state)):
             asyncio.run(self._provision())
-        if portal is not None and self._options.socrata_port is not None:
-            wait_ready(self._options.socrata_port, self._home.log(SOCRATA), lambda: portal.is_alive)
+        self._samples.wait(self._stop.is_set)
         for name, arguments in self._options.workers.items():
             if self._stop.is_set():
                 return
             self._start_worker(name, arguments, environ)
         self._write("running")
-
-    def _start_socrata(self, environ: Mapping[str, str]) -> Worker | None:
-        """Start the sample Socrata server while the emulator is being set up."""
-        if self._options.socrata_port is None:
-            return None
-        arguments = command(self._home.path, self._options.socrata_port, datetime.now().astimezone())
-        return self._start_worker(SOCRATA, arguments, environ)
 
     def _start_worker(self, name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> Worker:
         worker = Worker(name, arguments, {**environ, **tags(self._home.path, name)}, self._home.log(name))
@@ -139,6 +135,7 @@ class Supervisor:
     async def _provision(self) -> None:
         async with Clients() as clients:
             await provision(clients, self.state.stack, load_topology(), progress=lambda _: None)
+            await self._samples.publish(clients)
 
     def _watch(self) -> None:
         while not self._stop.wait(_WATCH_S):
@@ -153,9 +150,10 @@ class Supervisor:
 
     def _shut_down(self, failure: str | None) -> None:
         self._write("stopping")
-        # Services finish what they handle; until then their source must be there.
-        self._end([worker for worker in self._workers if worker.name != SOCRATA], WORKER_GRACE_S)
-        self._end([worker for worker in self._workers if worker.name == SOCRATA], STOP_GRACE_S)
+        self._samples.abandon()
+        # Services finish what they handle; until then their sources must be there.
+        self._end([worker for worker in self._workers if worker.name not in SAMPLES], WORKER_GRACE_S)
+        self._end([worker for worker in self._workers if worker.name in SAMPLES], STOP_GRACE_S)
         if self._emulator is not None:
             self._emulator.stop()
         self._home.save(self.state.model_copy(update={"phase": "stopped", "processes": [], "failure": failure}))
@@ -197,8 +195,8 @@ def clean_up(home: DataDir, progress: Progress) -> None:
     if not leftovers:
         return
     progress(f"stopping what an earlier stack left: {', '.join(sorted(r.name for r in leftovers))}")
-    terminate((r for r in leftovers if r.name not in {EMULATOR, SOCRATA}), WORKER_GRACE_S)
-    terminate((r for r in leftovers if r.name == SOCRATA), STOP_GRACE_S)
+    terminate((r for r in leftovers if r.name not in {EMULATOR, *SAMPLES}), WORKER_GRACE_S)
+    terminate((r for r in leftovers if r.name in SAMPLES), STOP_GRACE_S)
     emulators = [r for r in leftovers if r.name == EMULATOR]
     if emulators and not terminate(emulators, STOP_GRACE_S):
         mark_clean(home.path)

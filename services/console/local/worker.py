@@ -23,7 +23,7 @@ HEALTHY_AFTER_S = 60.0
 
 
 class Worker:
-    """Starts a service (or the sample Socrata server), starts it again when it dies, and stops it."""
+    """Starts a service (or a sample server), starts it again when it dies, and stops it."""
 
     def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         self.name = name

@@ -9,9 +9,11 @@ import structlog
 from contracts.catalog import MERGER_COMMANDS
 from contracts.checkpoints import RestoreCheckpoint
 from contracts.envelope import UnreadableMessageError, open_message
+from contracts.loads import WriteParts
 from contracts.pipelines import Pipeline
 from contracts.segments import Destination, MergeSegment
 from services.merger.ports import LoadedSegment, Ports
+from services.merger.use_case.load_batch import Failed, Wanted, take_segments, write_groups
 from services.merger.use_case.merge import merge_segments
 from services.merger.use_case.restore import restore_checkpoint
 from services.merger.use_case.tables import merge_into_table
@@ -35,8 +37,8 @@ LEASE_RETRY_S = 5.0
 """How long segments wait for another merger at most: it is mostly done long before its lease runs out, and the queue's
 receives still last longer than the lease of one that died."""
 SEGMENT_SUFFIX = ".parquet"
-
-Wanted = dict[tuple[str, str], set[str]]
+LANDED_SUFFIX = ".json"
+"""Of what the validator says of a segment of a load; its rows are in a landing file, which is nobody's to merge."""
 
 
 @dataclass(slots=True)
@@ -50,17 +52,36 @@ class _Group:
     deliveries: set[str] = field(default_factory=set)
 
 
+@dataclass(slots=True)
+class _Requests:
+    """What the deliveries of a batch ask for, and which of them does."""
+
+    segments: Wanted = field(default_factory=dict)
+    landed: Wanted = field(default_factory=dict)
+    groups: dict[WriteParts, set[str]] = field(default_factory=dict)
+    restores: list[tuple[str, RestoreCheckpoint]] = field(default_factory=list)
+
+    def want(self, bucket: str, key: str, delivery_id: str) -> None:
+        """Note that a delivery is about this object; others in the bucket are nobody's to merge."""
+        if key.endswith(SEGMENT_SUFFIX):
+            self.segments.setdefault((bucket, key), set()).add(delivery_id)
+        elif key.endswith(LANDED_SUFFIX):
+            self.landed.setdefault((bucket, key), set()).add(delivery_id)
+
+
 async def merge_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
     """Merge everything a batch asks for, with one commit per checkpoint."""
     outcome = Outcome()
-    wanted, restores = _read_requests(deliveries, outcome)
-    for delivery_id, command in restores:
+    requests = _read_requests(deliveries, outcome)
+    for delivery_id, command in requests.restores:
         with correlated(request_id=command.request_id, pipeline=command.pipeline):
             try:
-                await restore_checkpoint(ports, _pipeline(ports, command.pipeline), command)
+                await restore_checkpoint(ports, _restorable(ports, command.pipeline), command)
             except TidegateError as error:
                 _fail(outcome, {delivery_id}, error)
-    for group in await _load(ports, wanted, outcome):
+    for failed in (*await take_segments(ports, requests.landed), *await write_groups(ports, requests.groups)):
+        _fail_load(outcome, failed)
+    for group in await _load(ports, requests.segments, outcome):
         with correlated(pipeline=group.pipeline.name, checkpoint=group.destination.uri):
             try:
                 if group.pipeline.is_collected:
@@ -75,27 +96,25 @@ async def merge_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
     return outcome
 
 
-def _read_requests(
-    deliveries: Sequence[Delivery], outcome: Outcome
-) -> tuple[Wanted, list[tuple[str, RestoreCheckpoint]]]:
-    wanted: Wanted = {}
-    restores: list[tuple[str, RestoreCheckpoint]] = []
+def _read_requests(deliveries: Sequence[Delivery], outcome: Outcome) -> _Requests:
+    requests = _Requests()
     for delivery in deliveries:
         try:
             if is_notification(delivery.body):
                 for occurrence in read_notification(delivery.body):
-                    if occurrence.key.endswith(SEGMENT_SUFFIX):
-                        wanted.setdefault((occurrence.bucket, occurrence.key), set()).add(delivery.id)
+                    requests.want(occurrence.bucket, occurrence.key, delivery.id)
                 continue
             _, command = open_message(delivery.body, MERGER_COMMANDS)
             if isinstance(command, MergeSegment):
-                wanted.setdefault((command.bucket, command.key), set()).add(delivery.id)
+                requests.want(command.bucket, command.key, delivery.id)
             elif isinstance(command, RestoreCheckpoint):
-                restores.append((delivery.id, command))
+                requests.restores.append((delivery.id, command))
+            elif isinstance(command, WriteParts):
+                requests.groups.setdefault(command, set()).add(delivery.id)
         except (MalformedError, UnreadableMessageError) as error:
             log.error("unreadable delivery", error=str(error), delivery=delivery.id)
             outcome.fail([delivery.id], str(error))
-    return wanted, restores
+    return requests
 
 
 async def _load(ports: Ports, wanted: Wanted, outcome: Outcome) -> list[_Group]:
@@ -134,12 +153,26 @@ def _pipeline(ports: Ports, name: str) -> Pipeline:
     return pipeline
 
 
+def _restorable(ports: Ports, name: str) -> Pipeline:
+    pipeline = _pipeline(ports, name)
+    if pipeline.is_landed:
+        raise BadDeclarationError(f"{name}: loads are not restored; a full load starts the entity anew")
+    return pipeline
+
+
 async def _block(ports: Ports, group: _Group, error: CorruptCheckpointError, outcome: Outcome) -> None:
     """The segments wait for a restore; the runs they belong to say why nothing moves."""
     log.error("checkpoint is damaged; its segments wait", error=str(error), segments=len(group.segments))
     for run_id in sorted({s.descriptor.run_id for s in group.segments}):
         await ports.ledger.block_run(run_id, str(error))
     outcome.fail(sorted(group.deliveries), str(error), delay=BLOCKED_DELAY_S)
+
+
+def _fail_load(outcome: Outcome, failed: Failed) -> None:
+    if failed.is_blocked:
+        outcome.fail(sorted(failed.deliveries), str(failed.error), delay=BLOCKED_DELAY_S)
+    else:
+        _fail(outcome, set(failed.deliveries), failed.error)
 
 
 def _fail(outcome: Outcome, deliveries: set[str], error: TidegateError) -> None:

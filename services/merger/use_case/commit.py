@@ -18,7 +18,7 @@ from contracts.checkpoints import CheckpointMerged, CommitManifest
 from contracts.pipelines import Pipeline
 from contracts.runs import RunMode, RunState
 from contracts.segments import Destination
-from services.merger.core import STAMP_COMMIT, STAMP_MANIFEST, Standing, compare
+from services.merger.core.commits import STAMP_COMMIT, STAMP_MANIFEST, Standing, compare
 from services.merger.ports import Ports, Prepared
 from services.runtime.checkpoints import STAMP_VERSION, Commit, Head
 from services.runtime.failures import ConflictError, CorruptCheckpointError, TidegateError, UnreachableError

@@ -9,7 +9,7 @@ import structlog
 from contracts.checkpoints import CommitManifest, SegmentSettlement
 from contracts.pipelines import Pipeline
 from contracts.segments import Destination, Settlement
-from services.merger.core import (
+from services.merger.core.commits import (
     SegmentShare,
     lease_resource,
     new_rows,

@@ -6,7 +6,7 @@ import structlog
 
 from contracts.checkpoints import CheckpointRestored, CommitManifest, RestoreCheckpoint
 from contracts.pipelines import Pipeline
-from services.merger.core import lease_resource
+from services.merger.core.commits import lease_resource
 from services.merger.ports import Ports
 from services.merger.use_case.commit import Current, checkpoint_name, commit, new_commit_id, standing_despite_damage
 from services.merger.use_case.merge import key_range

@@ -6,7 +6,7 @@ import structlog
 
 from contracts.pipelines import Pipeline
 from contracts.segments import SegmentDescriptor
-from services.merger.core import Live, SegmentShare, blocks_verdict, claimant
+from services.merger.core.commits import Live, SegmentShare, blocks_verdict, claimant
 from services.merger.ports import LoadedSegment, Ports
 from services.merger.use_case.commit import new_commit_id, reopen_run
 from services.runtime.failures import ConflictError, StaleLeaseError, TemporaryError

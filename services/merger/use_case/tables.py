@@ -15,7 +15,7 @@ import structlog
 from contracts.checkpoints import CommitManifest
 from contracts.pipelines import Pipeline
 from contracts.segments import Destination
-from services.merger.core import SegmentShare, lease_resource, share_out
+from services.merger.core.commits import SegmentShare, lease_resource, share_out
 from services.merger.ports import LoadedSegment, Ports
 from services.merger.use_case.commit import Current, commit, new_commit_id, reconcile
 from services.merger.use_case.merge import commit_rows, key_range

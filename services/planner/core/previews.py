@@ -1,10 +1,12 @@
 """What a dry run shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from contracts.loads import LoadPlan
 from contracts.plans import CollectPlan, PlanPreview, PreviewedSegment
 from contracts.runs import PlanRun, RunMode
 from contracts.segments import Occurrence, segment_id_of
+from services.planner.core.loads import label_of_slice, mode_of_load
 from services.planner.core.slices import label_of
 
 
@@ -44,6 +46,44 @@ def preview_of_plan(plan: CollectPlan, batch_rows: int) -> PlanPreview:
         end=plan.end,
         frontier=plan.frontier,
         limit=plan.limit,
+    )
+
+
+def preview_of_load(plan: LoadPlan) -> PlanPreview:
+    """A load of one entity; each slice is one query, or one walk through the pages of an API."""
+    return PlanPreview(
+        run_id=plan.run_id,
+        pipeline=plan.pipeline,
+        mode=mode_of_load(plan.load_type),
+        segments=[
+            PreviewedSegment(segment_id=each.segment_id, label=label_of_slice(each.slice), rows=each.expected_rows)
+            for each in plan.slices
+        ],
+        rows=plan.expected_rows,
+        requests=len(plan.slices),
+        messages=len(plan.slices),
+        start=plan.start,
+        end=plan.end,
+        frontier=plan.frontier,
+    )
+
+
+def preview_of_group(request: PlanRun, entities: Mapping[str, PlanPreview]) -> PlanPreview:
+    """A run of a group, out of the previews of its entities."""
+    failed = {entity: each.error for entity, each in entities.items() if each.error is not None}
+    return PlanPreview(
+        run_id=request.run_id,
+        pipeline=request.pipeline,
+        mode=next((each.mode for each in entities.values()), request.mode),
+        segments=[
+            segment.model_copy(update={"label": f"{entity}: {segment.label}"})
+            for entity, each in entities.items()
+            for segment in each.segments
+        ],
+        rows=sum(each.rows for each in entities.values()),
+        requests=sum(each.requests for each in entities.values()),
+        messages=len(entities) + sum(each.messages for each in entities.values()),
+        error="; ".join(f"{entity}: {error}" for entity, error in failed.items()) or None,
     )
 
 

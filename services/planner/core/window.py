@@ -11,7 +11,7 @@ from services.planner.core.floating import day_before, earliest_anywhere, hours_
 from services.runtime.ledger import Run
 from services.runtime.watermarks import Watermark
 
-COLLECTING = frozenset({RunMode.INITIAL, RunMode.INCREMENTAL, RunMode.BACKFILL})
+COLLECTING = frozenset({RunMode.INITIAL, RunMode.INCREMENTAL, RunMode.BACKFILL, RunMode.FULL, RunMode.KEYS})
 SNOOZE_S = 15.0
 """How long a request waits before it looks again whether the pipeline's present run has ended."""
 SPARE_RECEIVES = 3

@@ -26,7 +26,7 @@ async def plan_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
             _, command = open_message(delivery.body, PLANNER_COMMANDS)
             if isinstance(command, ScheduledScan):
                 run_id = run_id_of_slot(command.pipeline, command.slot)
-                command = PlanRun(pipeline=command.pipeline, run_id=run_id, collect=command.collect)
+                command = PlanRun(pipeline=command.pipeline, run_id=run_id, collect=command.collect, load=command.load)
             if isinstance(command, PlanRun):
                 with correlated(run_id=command.run_id, pipeline=command.pipeline):
                     await plan_run(ports, command, receives=delivery.receives)

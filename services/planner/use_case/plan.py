@@ -3,6 +3,8 @@
 from contracts.runs import PlanRun, RunMode
 from services.planner.ports import Ports
 from services.planner.use_case.collect import collect
+from services.planner.use_case.group import land_group, members_of
+from services.planner.use_case.land import land
 from services.planner.use_case.replay import replay_fetched
 from services.planner.use_case.scan import scan
 from services.runtime.failures import BadDeclarationError
@@ -14,13 +16,18 @@ async def plan_run(ports: Ports, request: PlanRun, *, receives: int = 1) -> None
     ``receives`` counts how often the request was handed out, this time included.
 
     Raises:
-        BadDeclarationError: there is no such pipeline.
+        BadDeclarationError: there is no such pipeline or group.
         TemporaryError: the pipeline's present run has not ended, or the source does not answer; ask again.
     """
     pipeline = ports.pipelines.get(request.pipeline)
+    if pipeline is None and (members := members_of(ports, request.pipeline)):
+        await land_group(ports, members, request, receives=receives)
+        return
     if pipeline is None:
         raise BadDeclarationError(f"there is no pipeline {request.pipeline!r}; there are {sorted(ports.pipelines)}")
-    if not pipeline.is_collected:
+    if pipeline.is_landed:
+        await land(ports, pipeline, request, receives=receives)
+    elif not pipeline.is_collected:
         await scan(ports, pipeline, request)
     elif request.mode is RunMode.REPLAY:
         await replay_fetched(ports, pipeline, request)

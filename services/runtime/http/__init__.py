@@ -1,1 +1,1 @@
-"""Asking sources over HTTP: what every such source shares."""
+"""What sources that are asked over HTTP share: one question, its whole answer, and asking again until there is one."""

@@ -4,23 +4,13 @@ A body is used only when its array was closed, so that no row of a broken answer
 """
 
 import json
-import re
-from collections.abc import Iterator
 from typing import Any
 
 from services.runtime.datasets import Block
 from services.runtime.failures import PermanentError
+from services.runtime.http.answers import BrokenAnswerError
+from services.runtime.http.documents import bytes_of, visit_records
 from services.runtime.socrata.soql import ROWS, VALUE
-
-MESSAGE_CHARS = 500
-"""Most characters of a source's own words in an error's text."""
-
-_SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
-
-
-class BrokenAnswerError(Exception):
-    """The body is not a whole array of rows: it was cut, or somebody else answered. Asking again may help."""
 
 
 def block_of(body: bytes, key: str) -> Block:
@@ -36,7 +26,7 @@ def block_of(body: bytes, key: str) -> Block:
     if _are_rows(rows, key):
         rows.append(b"")
         return Block(b"\n".join(rows), len(rows) - 1)
-    return _parsed(body.strip())
+    return _parsed(body)
 
 
 def rows_of(body: bytes) -> list[dict[str, Any]]:
@@ -69,16 +59,6 @@ def tally_of(row: dict[str, Any]) -> tuple[str, int]:
     return value, rows
 
 
-def message_of(body: bytes) -> str:
-    """What a source says where it gives no rows, in one line: its message, or else how its answer begins."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return _excerpt(body)
-    message = document.get("message") if isinstance(document, dict) else None
-    return _one_line(message) if isinstance(message, str) and message.strip() else _excerpt(body)
-
-
 def _lines(body: bytes) -> list[bytes]:
     """What stands on each line between brackets and commas; none where the lines do not look like that."""
     # A newline cannot stand inside a JSON string, so it separates tokens wherever it is.
@@ -108,49 +88,14 @@ def _are_rows(lines: list[bytes], key: str) -> bool:
         return False
 
 
-def _parsed(text: bytes) -> Block:
+def _parsed(body: bytes) -> Block:
     """The rows of an array in any layout, each in the source's own spelling: to print it anew would change numbers."""
-    array = text.decode("utf-8", "surrogateescape")
-    try:
-        rows = [array[start:end].replace("\n", " ") + "\n" for start, end in _spans(array)]
-    except (ValueError, RecursionError) as error:
-        raise BrokenAnswerError from error
-    return Block("".join(rows).encode("utf-8", "surrogateescape"), len(rows))
+    rows: list[bytes] = []
 
+    def visit(row: Any, line: str) -> None:
+        if not isinstance(row, dict):
+            raise BrokenAnswerError
+        rows.append(bytes_of(line) + b"\n")
 
-def _spans(array: str) -> Iterator[tuple[int, int]]:
-    """Where each object of an array starts and ends.
-
-    Raises:
-        ValueError: it is not an array of objects and nothing else.
-    """
-    if not (array.startswith("[") and array.endswith("]")):
-        raise ValueError("not an array")
-    place, last = _after_space(array, 1), len(array) - 1
-    if place == last:
-        return
-    while array[place] == "{":
-        _, end = _DECODER.raw_decode(array, place)
-        yield place, end
-        place = _after_space(array, end)
-        if place == last:
-            return
-        if array[place] != ",":
-            break
-        place = _after_space(array, place + 1)
-    raise ValueError(f"neither a row nor the end at {place}")
-
-
-def _after_space(text: str, place: int) -> int:
-    found = _SPACE.match(text, place)
-    return found.end() if found else place
-
-
-def _excerpt(body: bytes) -> str:
-    text = _one_line(body[: 4 * MESSAGE_CHARS].decode(errors="replace"))
-    return f"{len(body)} bytes: {text}" if text else "an empty body"
-
-
-def _one_line(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= MESSAGE_CHARS else text[:MESSAGE_CHARS] + "…"
+    visit_records(body, None, visit)
+    return Block(b"".join(rows), len(rows))

@@ -14,20 +14,18 @@ from services.runtime.budgets import RateBudget
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.datasets import Block, Position, Tally, position_of
 from services.runtime.failures import PermanentError
+from services.runtime.http.retries import RetryPolicy
+from services.runtime.http.sessions import open_session
+from services.runtime.http.tokens import TokenSource, no_token
 from services.runtime.socrata.answers import block_of, rows_of, tally_of
 from services.runtime.socrata.exchange import Exchange, Pacing
-from services.runtime.socrata.retries import RetryPolicy
 from services.runtime.socrata.soql import VALUE, Params, Soql, midnight_after
-from services.runtime.socrata.tokens import TokenSource, no_token
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 MAX_PAGE = 50_000
 """Most rows of one page, which is held in memory."""
-CONNECT_TIMEOUT_S = 10.0
-READ_BUFFER = 1024 * 1024
-"""Bytes that may wait to be read before the connection is held back; pages are a few of these."""
 
 
 class SocrataDataset:
@@ -140,15 +138,7 @@ class SocrataDatasets:
         self._http: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
-        silence = self._pacing.policy.silence_s
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # the rate budget bounds what is in flight
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": "tidegate"},
-            read_bufsize=READ_BUFFER,
-            trust_env=True,  # many a network reaches portals through a proxy only
-        )
+        self._http = open_session(self._pacing.policy.silence_s)
         return self
 
     async def __aexit__(

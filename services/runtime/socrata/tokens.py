@@ -1,7 +1,5 @@
 """Where the portal's application token comes from."""
 
-from typing import Protocol
-
 from pydantic import SecretStr
 
 from services.runtime.failures import PermanentError
@@ -9,24 +7,6 @@ from services.runtime.secrets import Secrets
 
 BY_REFERENCE = "secretsmanager:"
 """How a setting begins that names a secret instead of being one."""
-
-
-class TokenSource(Protocol):
-    """Gives the token to send, or None: a portal serves requests without one, at a lower rate."""
-
-    async def __call__(self, *, fresh: bool = False) -> SecretStr | None:
-        """The token; ``fresh`` after it was refused, as it may have been replaced since.
-
-        Raises:
-            PermanentError: it cannot be read.
-        """
-        ...
-
-
-async def no_token(*, fresh: bool = False) -> SecretStr | None:
-    """There is no token, and no fresher one either."""
-    del fresh
-    return None
 
 
 class AppToken:

@@ -9,7 +9,7 @@ import polars as pl
 
 from contracts.pipelines import Pipeline
 from contracts.segments import Disposition, Occurrence, SegmentCounts, Verdict, scope_of
-from contracts.sources import FetchedName, SocrataSource
+from contracts.sources import FetchedName, TableSource
 from services.runtime.failures import MalformedError
 from services.validator.core.columns import schema_of
 from services.validator.core.declared.judge import JudgedBlock, RowJudge
@@ -40,6 +40,8 @@ class FetchedWork:
     key: str
     deliveries: frozenset[str]
     replay: bool = False
+    again: bool = False
+    """Whether one of the deliveries was handed out before, perhaps to somebody who died over it."""
 
     @property
     def location(self) -> str:
@@ -74,9 +76,9 @@ def name_of(pipeline: Pipeline, key: str) -> FetchedName:
     Raises:
         MalformedError: no fetcher of this pipeline wrote it.
     """
-    source = pipeline.source
-    name = FetchedName.read(source.prefix, key) if isinstance(source, SocrataSource) else None
-    if name is None or name.pipeline != pipeline.name:
+    name = FetchedName.read(pipeline.source.prefix, key) if pipeline.is_fetched else None
+    typed = isinstance(pipeline.source, TableSource)
+    if name is None or name.pipeline != pipeline.name or (name.suffix == "land") != typed:
         raise MalformedError(f"{key!r} is not the key of a raw object of pipeline {pipeline.name}")
     return name
 

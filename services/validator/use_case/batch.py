@@ -1,5 +1,6 @@
 """One batch of announcements and commands → validated segments and quarantine; what fails comes back alone."""
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -8,33 +9,59 @@ from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.failures import AccessDeniedError, TemporaryError, TidegateError
 from services.runtime.telemetry import correlated
 from services.validator.core.fetched import FetchedWork
+from services.validator.core.landed.segments import LandedWork
 from services.validator.core.segments import SegmentWork
 from services.validator.ports import Ports
+from services.validator.use_case.landed import validate_landed
 from services.validator.use_case.objects import validate_objects
 from services.validator.use_case.requests import read_requests
 from services.validator.use_case.rows import validate_rows
 
 log = structlog.get_logger()
 
+SIDE_BY_SIDE = 3
+"""Raw objects of entities that are read while others are proven; each holds some megabytes."""
+
 
 async def validate_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
     """Validate everything a batch asks for; what cannot be done now comes back alone."""
     outcome = Outcome()
-    for work in await read_requests(ports, deliveries, outcome):
-        with correlated(run_id=work.run_id, segment_id=work.segment_id, pipeline=work.pipeline.name):
-            try:
-                if isinstance(work, FetchedWork):
-                    await validate_rows(ports, work)
-                else:
-                    await validate_objects(ports, work)
-            except AccessDeniedError as error:
-                await _refuse(ports, work, error, outcome)
-            except TidegateError as error:
-                log.warning("segment not validated", error=str(error), kind=type(error).__name__)
-                delay = error.delay if isinstance(error, TemporaryError) else None
-                outcome.fail(sorted(work.deliveries), str(error), delay=delay)
+    works = await read_requests(ports, deliveries, outcome)
+    for work in works:
+        if not isinstance(work, LandedWork):
+            await _validate(ports, work, outcome)
+    places = asyncio.Semaphore(SIDE_BY_SIDE)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                if isinstance(work, LandedWork):
+                    group.create_task(_in_turn(places, ports, work, outcome))
+    except BaseExceptionGroup as failed:  # a defect, or the end of the process: the shell knows them by themselves
+        raise failed.exceptions[0] from failed
     ports.telemetry.flush()
     return outcome
+
+
+async def _in_turn(places: asyncio.Semaphore, ports: Ports, work: LandedWork, outcome: Outcome) -> None:
+    async with places:
+        await _validate(ports, work, outcome)
+
+
+async def _validate(ports: Ports, work: SegmentWork | FetchedWork, outcome: Outcome) -> None:
+    with correlated(run_id=work.run_id, segment_id=work.segment_id, pipeline=work.pipeline.name):
+        try:
+            if isinstance(work, LandedWork):
+                await validate_landed(ports, work)
+            elif isinstance(work, FetchedWork):
+                await validate_rows(ports, work)
+            else:
+                await validate_objects(ports, work)
+        except AccessDeniedError as error:
+            await _refuse(ports, work, error, outcome)
+        except TidegateError as error:
+            log.warning("segment not validated", error=str(error), kind=type(error).__name__)
+            delay = error.delay if isinstance(error, TemporaryError) else None
+            outcome.fail(sorted(work.deliveries), str(error), delay=delay)
 
 
 async def _refuse(ports: Ports, work: SegmentWork | FetchedWork, error: AccessDeniedError, outcome: Outcome) -> None:

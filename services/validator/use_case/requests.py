@@ -11,11 +11,13 @@ from contracts.envelope import UnreadableMessageError, open_message
 from contracts.fetching import ValidateFetched
 from contracts.pipelines import Pipeline
 from contracts.segments import Occurrence, ValidateSegment
+from contracts.sources import FetchedName
 from services.runtime.declarations import pipeline_for
 from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.failures import BadDeclarationError, MalformedError, MissingObjectError
 from services.runtime.notifications import is_notification, read_notification
 from services.validator.core.fetched import FetchedWork, name_of
+from services.validator.core.landed.segments import LandedWork
 from services.validator.core.segments import SegmentWork, events_run_id, form_segments
 from services.validator.ports import Ports
 
@@ -27,14 +29,15 @@ class _Requests:
 
     def __init__(self) -> None:
         self.planned: list[SegmentWork] = []
-        self.fetched: dict[tuple[str, str, bool], FetchedWork] = {}
+        self.fetched: dict[tuple[str, str, str, bool], FetchedWork] = {}
         self.announced: dict[str, list[tuple[str, Occurrence]]] = {}
 
     def fetch(self, work: FetchedWork) -> None:
         """Add a raw object."""
-        key = (work.run_id, work.segment_id, work.replay)
+        key = (work.location, work.run_id, work.segment_id, work.replay)
         known = self.fetched.get(key, work)
-        self.fetched[key] = replace(known, deliveries=known.deliveries | work.deliveries)
+        deliveries, again = known.deliveries | work.deliveries, known.again or work.again
+        self.fetched[key] = replace(known, deliveries=deliveries, again=again)
 
 
 async def read_requests(
@@ -62,21 +65,10 @@ def _announce(ports: Ports, found: _Requests, delivery: Delivery, occurrence: Oc
     pipeline = pipeline_for(ports.pipelines, occurrence.bucket, occurrence.key, default_bucket=ports.raw_bucket)
     if pipeline is None:
         log.info("no pipeline reads this object", uri=occurrence.uri)
-    elif not pipeline.is_collected:
+    elif not pipeline.is_fetched:
         found.announced.setdefault(pipeline.name, []).append((delivery.id, occurrence))
     else:
-        name = name_of(pipeline, occurrence.key)
-        found.fetch(
-            FetchedWork(
-                pipeline=pipeline,
-                run_id=name.run_id,
-                segment_id=name.segment_id,
-                run_date=name.run_date,
-                bucket=occurrence.bucket,
-                key=occurrence.key,
-                deliveries=frozenset([delivery.id]),
-            )
-        )
+        found.fetch(_fetched(pipeline, name_of(pipeline, occurrence.key), occurrence.bucket, occurrence.key, delivery))
 
 
 async def _command(ports: Ports, found: _Requests, delivery: Delivery) -> None:
@@ -85,25 +77,30 @@ async def _command(ports: Ports, found: _Requests, delivery: Delivery) -> None:
         found.planned.append(await _planned(ports, command, delivery))
     elif isinstance(command, ValidateFetched):
         pipeline = _pipeline(ports, command.pipeline)
-        found.fetch(
-            FetchedWork(
-                pipeline=pipeline,
-                run_id=command.run_id,
-                segment_id=command.segment_id,
-                run_date=name_of(pipeline, command.key).run_date,
-                bucket=command.bucket,
-                key=command.key,
-                deliveries=frozenset([delivery.id]),
-                replay=command.replay,
-            )
-        )
+        name = name_of(pipeline, command.key)
+        work = _fetched(pipeline, name, command.bucket, command.key, delivery)
+        found.fetch(replace(work, run_id=command.run_id, segment_id=command.segment_id, replay=command.replay))
     else:
         raise MalformedError(f"{command.kind()} is not for the validator")
 
 
+def _fetched(pipeline: Pipeline, name: FetchedName, bucket: str, key: str, delivery: Delivery) -> FetchedWork:
+    kind = LandedWork if pipeline.is_landed else FetchedWork
+    return kind(
+        pipeline=pipeline,
+        run_id=name.run_id,
+        segment_id=name.segment_id,
+        run_date=name.run_date,
+        bucket=bucket,
+        key=key,
+        deliveries=frozenset([delivery.id]),
+        again=delivery.receives > 1,
+    )
+
+
 async def _planned(ports: Ports, command: ValidateSegment, delivery: Delivery) -> SegmentWork:
     pipeline = _pipeline(ports, command.pipeline)
-    if pipeline.is_collected:
+    if pipeline.is_fetched:
         raise MalformedError(f"pipeline {pipeline.name} has no uploaded objects: its rows are fetched")
     occurrences = (await ports.claims.occurrences(command.occurrences)).occurrences
     since = None if command.since_timestamp is None else datetime.fromisoformat(command.since_timestamp)

@@ -9,7 +9,7 @@ from collections import Counter
 
 import structlog
 
-from contracts.runs import RunMode, RunState, SchemaDrifted
+from contracts.runs import RunMode, RunState
 from contracts.segments import Occurrence
 from services.runtime.failures import MalformedError
 from services.runtime.ledger import Run
@@ -19,12 +19,9 @@ from services.validator.core.fetched import ROWS, FetchedWork, JudgedObject, dec
 from services.validator.core.segments import SegmentFile
 from services.validator.core.unpacking import blocks_of
 from services.validator.ports import Ports
+from services.validator.use_case.entries import enter, tell_drift
 
 log = structlog.get_logger()
-
-COLUMNS_ANNOUNCED = 100
-"""Undeclared columns in one fact, so that it stays far below a message's limit."""
-COLUMN_CHARS = 200
 
 
 async def validate_rows(ports: Ports, work: FetchedWork) -> None:
@@ -39,8 +36,8 @@ async def validate_rows(ports: Ports, work: FetchedWork) -> None:
         stored = await ports.objects.get(work.bucket, work.key)
     with ports.telemetry.segment("validate"), ports.judges.lend(work.pipeline) as judge:
         judged, files = await asyncio.to_thread(_judge, ports, work, stored, judge)
-    await _tell_drift(ports, work, judged.unknown)
-    await _enter(ports, work, judged.received)
+    await tell_drift(ports, work, judged.unknown)
+    await enter(ports, work, judged.received, _lost(ports, work))
     if judged.quarantined:
         await ports.segments.quarantine(work, judged.quarantined)
     # Parts beyond the first are entered before the first is written: a run is complete only when all are merged.
@@ -71,34 +68,14 @@ def _judge(
     return judged, decide_fetched(work, judged, default_bucket=ports.target_bucket(work.pipeline))
 
 
-async def _tell_drift(ports: Ports, work: FetchedWork, unknown: set[str]) -> None:
-    """Remember undeclared columns, and tell of those that nobody saw before this run."""
-    if not unknown:
-        return
-    new = await ports.schemas.observe(work.pipeline.watermark, unknown, run_id=work.run_id)
-    if not new:
-        return
-    shown = [column[:COLUMN_CHARS] for column in new]
-    log.warning("columns that are not declared; they stay in the raw objects", columns=shown, uri=work.location)
-    ports.telemetry.metric("UnknownColumns", len(new), pipeline=work.pipeline.name)
-    for start in range(0, len(shown), COLUMNS_ANNOUNCED):
-        part = shown[start : start + COLUMNS_ANNOUNCED]
-        fact = SchemaDrifted(pipeline=work.pipeline.name, run_id=work.run_id, columns=part)
-        await ports.publisher.announce(fact, run_id=work.run_id)
-
-
-async def _enter(ports: Ports, work: FetchedWork, rows: int) -> None:
-    """The fetcher may have died before its own entry; and a run that the ledger lost must not stop its rows."""
-    if await ports.ledger.run(work.run_id) is None:
-        run = Run(
-            run_id=work.run_id,
-            pipeline=work.pipeline.name,
-            mode=RunMode.INCREMENTAL,
-            state=RunState.RUNNING,
-            started_at=ports.clock.now().isoformat(),
-        )
-        await ports.ledger.open_run(run)
-    await ports.ledger.segment_fetched(work.run_id, work.segment_id, rows, work.location)
+def _lost(ports: Ports, work: FetchedWork) -> Run:
+    return Run(
+        run_id=work.run_id,
+        pipeline=work.pipeline.name,
+        mode=RunMode.INCREMENTAL,
+        state=RunState.RUNNING,
+        started_at=ports.clock.now().isoformat(),
+    )
 
 
 def _report(ports: Ports, work: FetchedWork, judged: JudgedObject, files: int, seconds: float) -> None:

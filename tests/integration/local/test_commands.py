@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from services.console.local import stack
+from services.console.local import shop, stack
 from services.console.local.processes import tagged
+from services.console.local.samples import SAMPLES
 from services.console.local.state import DataDir
 from services.runtime.settings import PROJECT
 
@@ -27,9 +29,9 @@ def tidegate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
-    """A data directory whose processes are gone after the test."""
+    """A data directory that is gone after the test, with its processes and its database."""
     yield tmp_path / "data"
-    stack.down(DataDir(tmp_path / "data"), lambda _: None)
+    stack.reset(DataDir(tmp_path / "data"), lambda _: None)
     assert tagged(tmp_path / "data") == []
 
 
@@ -39,25 +41,30 @@ def test_a_stack_from_up_to_reset(data: Path) -> None:
     up = tidegate("up", "--detach", "--port", "0", "--data", data)
     assert (up.returncode, up.stdout) == (0, ""), up.stderr
     assert "ready at http://127.0.0.1:" in up.stderr
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     assert "already running" in tidegate("up", "--detach", "--data", data).stderr
 
     shown = tidegate("status", "--json", "--data", data)
     status = json.loads(shown.stdout)
     assert (shown.returncode, status["state"]) == (0, "running")
     services = {"planner", "fetcher", "validator", "merger"}
-    assert {p["name"] for p in status["processes"]} == {"supervisor", "emulator", "socrata"} | services
+    assert {p["name"] for p in status["processes"]} == {"supervisor", "emulator", *SAMPLES} | services
     table = tidegate("status", "--data", data).stdout
     assert "logs/planner.log" in table
+    assert f"  sample shop's database: {status['database']}\n" in table
+    assert re.fullmatch(r"postgresql://tidegate_ingest@127\.0\.0\.1:\d+/shop", status["database"])
 
     env = tidegate("env", "--data", data).stdout
     assert f"export AWS_ENDPOINT_URL={status['endpoint']}\n" in env
     assert f"export SOCRATA_DOMAIN_URL={status['socrata']}\n" in env
+    assert f"export PAYMENTS_API_URL={status['payments_api']}\n" in env
     assert "export TIDEGATE_STACK=tidegate\n" in env
 
     assert tidegate("down", "--data", data).returncode == 0
+    linked = shop.cluster(data).resolve()
     assert tidegate("reset", "--yes", "--data", data).returncode == 0
     assert not data.exists()
+    assert not linked.exists()
 
 
 def test_a_stopped_stack_is_a_failed_check(data: Path) -> None:
@@ -75,7 +82,7 @@ def test_wrong_usage(data: Path) -> None:
 
 
 def test_after_a_kill_every_source_is_scanned_again(data: Path) -> None:
-    """The next up dispatches one recovery run per pipeline, once."""
+    """The next up dispatches one recovery run per pipeline or group, once; the shop's database has lost nothing."""
     assert tidegate("up", "--detach", "--port", "0", "--data", data).returncode == 0
     status = json.loads(tidegate("status", "--json", "--data", data).stdout)
     for process in status["processes"]:
@@ -83,4 +90,5 @@ def test_after_a_kill_every_source_is_scanned_again(data: Path) -> None:
     again = tidegate("up", "--detach", "--data", data)
     assert again.returncode == 0, again.stderr
     assert "every source is scanned again (recovery-" in again.stderr
+    assert again.stderr.count("recovery-") == 3
     assert "scanned again" not in tidegate("up", "--detach", "--data", data).stderr

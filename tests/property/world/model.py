@@ -13,7 +13,7 @@ from contracts.checkpoints import CommitManifest
 from contracts.records import VisitEvent
 from contracts.runs import RunState
 from contracts.segments import Disposition, Occurrence
-from services.merger.core import STAMP_COMMIT, STAMP_MANIFEST
+from services.merger.core.commits import STAMP_COMMIT, STAMP_MANIFEST
 from services.runtime.checkpoints import STAMP_VERSION
 from services.runtime.conservation import conserve
 from services.runtime.ledger import Step

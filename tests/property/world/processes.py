@@ -8,7 +8,7 @@ from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
 from services.merger.ports import Ports as MergerPorts
 from services.merger.use_case.batch import merge_batch
-from services.planner.adapters import S3Plans
+from services.planner.adapters.plans import S3Plans
 from services.planner.ports import Ports as PlannerPorts
 from services.planner.use_case.batch import plan_batch
 from services.runtime.completion import Completion

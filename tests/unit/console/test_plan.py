@@ -4,7 +4,7 @@ import pytest
 
 from contracts.plans import PlanPreview, PreviewedSegment
 from contracts.runs import RunMode
-from services.console.commands.plan import SHOWN, show
+from services.console.commands.plan import SHOWN, show, show_group
 from services.runtime.declarations import load_pipelines
 from services.runtime.settings import PROJECT
 
@@ -62,3 +62,18 @@ def test_a_long_plan_is_cut_for_people(capsys: pytest.CaptureFixture[str]) -> No
     assert f"[day {SHOWN - 1}]" in out
     assert f"[day {SHOWN}]" not in out
     assert out.endswith("… and 1,000 more (--json gives all)\n")
+
+
+def test_a_plan_of_a_group_has_a_line_for_each_entity(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its window and where its watermark would be, or why there can be no plan of it."""
+    end = "2026-01-02T00:00:00.000000"
+    orders = preview(2, pipeline="shop.orders", mode=RunMode.FULL, start="1970-01-01 00:00:00", end=end, frontier=end)
+    items = preview(0, pipeline="shop.items", mode=RunMode.FULL, error="permission denied")
+    show_group(preview(2, pipeline="shop"), {"orders": orders, "items": items})
+    out = capsys.readouterr().out
+    assert out.startswith("plan of shop  200 rows in 2 segments\n")
+    [line] = [line for line in out.splitlines() if "│ orders" in line]
+    assert [cell.strip() for cell in line.strip("│").split("│")] == [
+        *("orders", "full", "200", "2", "1970-01-01 00:00:00", end, end, ""),
+    ]
+    assert any("│ items" in line and "permission denied" in line for line in out.splitlines())

@@ -2,8 +2,16 @@
 
 import pytest
 
-from contracts.sources import ObjectSource, SocrataSource
-from services.console.commands.watermark import check_backwards, floating, read_again, zoned
+from contracts.sources import ObjectSource, PostgresSource, SocrataSource
+from services.console.commands.watermark import (
+    check_backwards,
+    cursor_at,
+    floating,
+    in_utc,
+    load_again,
+    read_again,
+    zoned,
+)
 from services.runtime.failures import BadDeclarationError
 from services.runtime.watermarks import Watermark
 
@@ -91,3 +99,46 @@ def test_a_dry_run_says_where_the_next_run_would_start() -> None:
         "the next run would load the last 365 days anew; as it stands, it starts at 2025-02-19T12:00:00.000"
     )
     assert read_again(SOURCE, mark(None), None).endswith("as it stands, it starts over")
+
+
+TABLE = PostgresSource(kind="postgres", system="rds", key=["id"], cursor="updated_at", secret="s", table="orders")  # noqa: S106 - a name
+
+
+@pytest.mark.parametrize(
+    ("text", "cursor"),
+    [
+        ("2026-01-01", "2026-01-01T00:00:00.000000"),
+        ("2026-01-01 12:30:00.5", "2026-01-01T12:30:00.500000"),
+        ("2026-01-01T12:00:00+02:00", "2026-01-01T10:00:00.000000"),
+        ("0999-01-01T00:00:00Z", "0999-01-01T00:00:00.000000"),
+    ],
+)
+def test_an_entitys_cursor_is_26_characters_of_utc(text: str, cursor: str) -> None:
+    """A time without a zone is UTC already, as the source's own are."""
+    assert in_utc(text) == cursor_at(TABLE, text) == cursor
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-02-30", "0001-01-01T00:00:00+14:00"])
+def test_what_is_no_moment_of_utc_is_refused(text: str) -> None:
+    """Also one that UTC's calendar does not have."""
+    with pytest.raises(BadDeclarationError, match=r"^--to"):
+        in_utc(text)
+
+
+def test_an_entitys_watermark_goes_backwards_only() -> None:
+    """There is no lag before it: the next load starts at the watermark."""
+    stands = mark("2026-01-02T00:00:00.000000")
+    check_backwards(TABLE, stands, "2026-01-01T00:00:00.000000")
+    with pytest.raises(BadDeclarationError, match="later than"):
+        check_backwards(TABLE, stands, "2026-01-02T00:00:00.000001")
+
+
+def test_what_the_next_load_would_read_is_said() -> None:
+    """With the overlap that is declared; a reset makes it a full load."""
+    stands = mark("2026-01-02T00:00:00.000000")
+    overlapping = TABLE.model_copy(update={"overlap_seconds": 60})
+    told = load_again(overlapping, stands, "2026-01-01T00:00:00.000000")
+    assert told.startswith("the next load would read from 2026-01-01T00:00:00.000000 less 60 s of overlap;")
+    assert "as it stands, it reads from 2026-01-02" in told
+    assert "begins a new generation; as it stands, it reads from" in load_again(TABLE, stands, None)
+    assert load_again(TABLE, mark(None), None).endswith("as it stands, it is a full load")

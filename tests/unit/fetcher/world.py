@@ -11,7 +11,7 @@ from contracts.fetching import FetchSegment, KeyRange
 from contracts.pipelines import Pipeline
 from contracts.runs import RunMode, RunState
 from contracts.sources import SocrataSource
-from services.fetcher.adapters import S3RawObjects
+from services.fetcher.adapters.raw import S3RawObjects
 from services.fetcher.ports import Ports
 from services.fetcher.use_case import fetch_batch
 from services.runtime.completion import Completion

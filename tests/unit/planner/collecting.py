@@ -14,7 +14,7 @@ from contracts.plans import CollectPlan, PlanPreview
 from contracts.runs import CollectPayload, PlanRun, RunMode
 from contracts.segments import SegmentCounts, Settlement
 from contracts.sources import SocrataSource
-from services.planner.adapters import S3CollectPlans, S3Plans
+from services.planner.adapters.plans import S3CollectPlans, S3Plans
 from services.planner.ports import Collecting, Ports
 from services.planner.use_case.batch import plan_batch
 from services.runtime.completion import Completion

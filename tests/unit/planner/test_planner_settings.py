@@ -2,6 +2,7 @@
 
 import pytest
 
+from contracts.runs import LoadType
 from services.planner.config import PlannerSettings
 from services.runtime.failures import BadDeclarationError
 
@@ -32,3 +33,23 @@ def test_a_time_cannot_be_negative(variable: str) -> None:
     """The error names the variable and what it was set to."""
     with pytest.raises(BadDeclarationError, match=f"{variable}='-1'"):
         PlannerSettings.read({variable: "-1"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "load_type"),
+    [
+        ({}, LoadType.INCREMENTAL),
+        ({"LOAD_TYPE": ""}, LoadType.INCREMENTAL),
+        ({"LOAD_TYPE": " Full "}, LoadType.FULL),
+        ({"LOAD_TYPE": "KEYS"}, LoadType.KEYS),
+    ],
+)
+def test_what_a_load_is_by_default(environ: dict[str, str], load_type: LoadType) -> None:
+    """In any case; a variable that is set to nothing counts as absent."""
+    assert PlannerSettings.read(environ).load_type is load_type
+
+
+def test_a_load_type_that_there_is_not() -> None:
+    """The error names the variable and what there is."""
+    with pytest.raises(BadDeclarationError, match="LOAD_TYPE='all': Input should be 'full', 'incremental' or 'keys'"):
+        PlannerSettings.read({"LOAD_TYPE": "all"})

@@ -14,9 +14,9 @@ from contracts.fetching import KeyRange
 from contracts.pipelines import Pipeline
 from contracts.sources import ObjectSource, SocrataSource
 from services.runtime.datasets import Block, Position
+from services.runtime.http.retries import RetryPolicy
+from services.runtime.http.tokens import TokenSource, no_token
 from services.runtime.socrata.client import SocrataDataset, SocrataDatasets
-from services.runtime.socrata.retries import RetryPolicy
-from services.runtime.socrata.tokens import TokenSource, no_token
 from tests.fakes.budgets import FakeRateBudget
 from tests.fakes.clock import ManualClock
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from contracts.sources import SocrataSource
 from services.runtime.datasets import Block, Position, position_of
 from services.runtime.failures import PermanentError
-from services.runtime.socrata.answers import BrokenAnswerError, block_of, message_of, rows_of
+from services.runtime.http.answers import BrokenAnswerError, message_of
+from services.runtime.socrata.answers import block_of, rows_of
 
 KEY = "unique_key"
 SOURCE = SocrataSource(kind="socrata", dataset="erm2-nwe9", cursor="created_date", unique_key=KEY)

@@ -12,9 +12,12 @@ import structlog
 from contracts.catalog import FETCHER_COMMANDS
 from contracts.envelope import UnreadableMessageError, open_message
 from contracts.fetching import FetchSegment
+from contracts.loads import FetchSlice
 from contracts.runs import RunState
-from services.fetcher.core import Job, Progress, RawBody, advance, is_over, job_of
+from services.fetcher.core.jobs import Job, SliceJob, is_over, job_of, slice_job_of
 from services.fetcher.ports import Ports
+from services.fetcher.use_case.ranges import fetch_range
+from services.fetcher.use_case.slices import SourceOutError, fetch_slice
 from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.failures import (
     BadDeclarationError,
@@ -27,8 +30,6 @@ from services.runtime.ledger import Run
 from services.runtime.telemetry import correlated
 
 log = structlog.get_logger()
-
-MS_PER_S = 1_000
 
 
 async def fetch_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
@@ -59,8 +60,8 @@ async def _handle(ports: Ports, delivery: Delivery, outcome: Outcome) -> None:
                 await _skip(ports, run, delivery)
                 return
             try:
-                await _fetch(ports, job)
-            except PermanentError as error:
+                await (fetch_range(ports, job) if isinstance(job, Job) else fetch_slice(ports, job, delivery.receives))
+            except (PermanentError, SourceOutError) as error:
                 if run is None:  # there is nothing to fail, so the DLQ must show it
                     raise
                 log.error("segment cannot be fetched", error=str(error), kind=type(error).__name__)
@@ -71,8 +72,10 @@ async def _handle(ports: Ports, delivery: Delivery, outcome: Outcome) -> None:
             outcome.fail([delivery.id], str(error), delay=delay)
 
 
-def _read(ports: Ports, delivery: Delivery) -> Job:
+def _read(ports: Ports, delivery: Delivery) -> Job | SliceJob:
     _, command = open_message(delivery.body, FETCHER_COMMANDS)
+    if isinstance(command, FetchSlice):
+        return slice_job_of(command, ports.pipelines, ports.raw_bucket)
     if not isinstance(command, FetchSegment):
         raise MalformedError(f"{command.kind()} is not for the fetcher")
     return job_of(command, ports.pipelines, ports.raw_bucket)
@@ -83,56 +86,3 @@ async def _skip(ports: Ports, run: Run, delivery: Delivery) -> None:
     if run.state is RunState.FAILED and delivery.receives > 1:
         # It may be this delivery that failed the run, and died before it could say so.
         await ports.completion.fail(run, run.reason or "")
-
-
-async def _fetch(ports: Ports, job: Job) -> None:
-    command = job.command
-    rows = await ports.raw.rows(job.bucket, job.key)
-    if rows is None:
-        rows = await _create(ports, job)
-    else:
-        log.info("segment was fetched before", rows=rows)
-    await ports.ledger.segment_fetched(command.run_id, command.segment_id, rows, job.location)
-
-
-async def _create(ports: Ports, job: Job) -> int:
-    """Read the range and create its object; the rows of the object that is there in the end, ours or another's."""
-    started = ports.clock.monotonic()
-    body = RawBody()
-    with ports.telemetry.segment("get"):
-        progress = await _read_range(ports, job, body)
-    packed = await asyncio.to_thread(body.finish)
-    with ports.telemetry.segment("put"):
-        created = await ports.raw.create(job.bucket, job.key, packed, rows=progress.rows)
-    if not created:
-        standing = await ports.raw.rows(job.bucket, job.key)
-        if standing is None:
-            raise TemporaryError(f"s3://{job.location} was there and is not any more")
-        log.info("segment was fetched meanwhile", rows=standing, dropped=progress.rows)
-        return standing
-    seconds = ports.clock.monotonic() - started
-    name, metric = job.pipeline.name, ports.telemetry.metric
-    metric("RowsOut", progress.rows, pipeline=name)
-    metric("BytesFetched", body.raw_bytes, "Bytes", pipeline=name)
-    metric("FetchTime", seconds * MS_PER_S, "Milliseconds", pipeline=name)
-    log.info(
-        "segment fetched",
-        rows=progress.rows,
-        expected=job.command.expected_rows,
-        bytes=body.raw_bytes,
-        packed=len(packed),
-        seconds=round(seconds, 3),
-    )
-    return progress.rows
-
-
-async def _read_range(ports: Ports, job: Job, body: RawBody) -> Progress:
-    source, command = job.source, job.command
-    dataset = ports.datasets.of(job.pipeline.name)
-    progress = Progress()
-    while not progress.ended:
-        page = await dataset.page(command.range, progress.position, source.batch_size)
-        progress = advance(progress, page, source, expected_rows=command.expected_rows)
-        if page.rows:
-            await asyncio.to_thread(body.add, page)
-    return progress

@@ -1,67 +1,18 @@
-"""What a fetch decides on values: the name of the object, where a range ends, and what the object holds."""
+"""Pages of records: where a range ends, and the raw object they are packed into."""
 
 import io
 from dataclasses import dataclass, replace
 
 from isal import isal_zlib
 
-from contracts.fetching import FetchSegment
-from contracts.pipelines import Pipeline
-from contracts.runs import RunState
-from contracts.sources import FetchedName, SocrataSource
+from contracts.sources import SocrataSource
 from services.runtime.datasets import Block, Position, position_of
-from services.runtime.failures import BadDeclarationError, PermanentError
-from services.runtime.ledger import Run
+from services.runtime.failures import PermanentError
 
 LEVEL = 2
 """Of compression. On rows of the 311 dataset: 1,040 MB/s to 13.6 %; the standard library's level 2 makes 270 MB/s to
 13.2 %, its level 6 120 MB/s to 9.7 %."""
 GZIP = 16 + isal_zlib.MAX_WBITS
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One command with the declarations it refers to."""
-
-    command: FetchSegment
-    pipeline: Pipeline
-    source: SocrataSource
-    bucket: str
-
-    @property
-    def key(self) -> str:
-        """Key of the segment's raw object, the same for every delivery of the command."""
-        name = FetchedName(
-            run_date=self.command.run_date,
-            pipeline=self.pipeline.name,
-            run_id=self.command.run_id,
-            segment_id=self.command.segment_id,
-        )
-        return name.key(self.source.prefix)
-
-    @property
-    def location(self) -> str:
-        """``{bucket}/{key}``."""
-        return f"{self.bucket}/{self.key}"
-
-
-def job_of(command: FetchSegment, pipelines: dict[str, Pipeline], raw_bucket: str) -> Job:
-    """What a command asks for.
-
-    Raises:
-        BadDeclarationError: there is no such pipeline, or it is not collected from a source.
-    """
-    pipeline = pipelines.get(command.pipeline)
-    if pipeline is None:
-        raise BadDeclarationError(f"there is no pipeline {command.pipeline!r} here")
-    if not isinstance(pipeline.source, SocrataSource):
-        raise BadDeclarationError(f"pipeline {pipeline.name} collects objects of others: there is nothing to fetch")
-    return Job(command, pipeline, pipeline.source, pipeline.source.bucket or raw_bucket)
-
-
-def is_over(run: Run) -> bool:
-    """Whether a run has ended, so that none of its segments is needed any more."""
-    return run.state not in {RunState.PLANNING, RunState.RUNNING}
 
 
 @dataclass(frozen=True, slots=True)

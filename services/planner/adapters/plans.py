@@ -1,4 +1,4 @@
-"""The planner's ports over S3."""
+"""Plans in the state bucket, each written once."""
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from contracts.envelope import ClaimCheck
+from contracts.loads import LoadPlan
 from contracts.plans import CollectPlan, PlanPreview
 from contracts.segments import Occurrence, OccurrenceList
 from services.planner.core.scan import Plan
@@ -14,7 +15,7 @@ from services.runtime.failures import ConflictError, MalformedError, MissingObje
 from services.runtime.objects import IF_ABSENT, ObjectStore
 
 JSON = "application/json"
-AnyPlan = TypeVar("AnyPlan", bound=Plan | CollectPlan)
+AnyPlan = TypeVar("AnyPlan", bound=Plan | CollectPlan | LoadPlan)
 
 
 class _KeptPlans(Generic[AnyPlan]):
@@ -79,6 +80,13 @@ class S3CollectPlans(_KeptPlans[CollectPlan]):
 
     def __init__(self, objects: ObjectStore, bucket: str) -> None:
         super().__init__(CollectPlan.model_validate_json, objects, bucket)
+
+
+class S3LoadPlans(_KeptPlans[LoadPlan]):
+    """Plans of loads in the state bucket."""
+
+    def __init__(self, objects: ObjectStore, bucket: str) -> None:
+        super().__init__(LoadPlan.model_validate_json, objects, bucket)
 
 
 def _key(run_id: str) -> str:

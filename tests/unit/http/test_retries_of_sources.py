@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.runtime.failures import TemporaryError
-from services.runtime.socrata.retries import MAX_SNOOZE_S, RetryPolicy, retry_after
+from services.runtime.http.retries import MAX_SNOOZE_S, RetryPolicy, retry_after
 from tests.unit.runtime.scripted_portal import ROWS, Reply, open_bench
 
 LINES = b'{"at":"2026-08-01T00:00:14.000","id":"1"}\n{"at":"2026-08-01T00:00:15.000","id":"2"}\n'

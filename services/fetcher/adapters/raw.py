@@ -1,4 +1,4 @@
-"""The fetcher's ports over S3."""
+"""Raw objects of records."""
 
 from services.runtime.failures import ConflictError, MalformedError
 from services.runtime.objects import IF_ABSENT, ObjectStore
@@ -16,13 +16,7 @@ class S3RawObjects:
 
     async def rows(self, bucket: str, key: str) -> int | None:
         """See the port; costs one HEAD request."""
-        found = await self._objects.head(bucket, key)
-        if found is None:
-            return None
-        text = found.metadata.get(ROWS, "")
-        if not (text.isascii() and text.isdigit()):
-            raise MalformedError(f"s3://{bucket}/{key} is there and no fetcher wrote it: its {ROWS} is {text!r}")
-        return int(text)
+        return await rows_in(self._objects, bucket, key)
 
     async def create(self, bucket: str, key: str, body: bytes, *, rows: int) -> bool:
         """See the port."""
@@ -32,3 +26,18 @@ class S3RawObjects:
         except ConflictError:
             return False
         return True
+
+
+async def rows_in(objects: ObjectStore, bucket: str, key: str) -> int | None:
+    """Rows of the raw object that is there, or None; costs one HEAD request.
+
+    Raises:
+        MalformedError: there is an object, and no fetcher wrote it.
+    """
+    found = await objects.head(bucket, key)
+    if found is None:
+        return None
+    text = found.metadata.get(ROWS, "")
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedError(f"s3://{bucket}/{key} is there and no fetcher wrote it: its {ROWS} is {text!r}")
+    return int(text)

@@ -1,0 +1,47 @@
+"""``tidegate catalog``: bronze entities as Glue table definitions."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from contracts.pipelines import Pipeline
+from contracts.targets import BronzeTarget
+from services.console.catalog import table_of
+from services.console.commands.run import Entities
+from services.console.output import emit_json
+from services.console.session import Session, open_session
+from services.runtime.failures import BadDeclarationError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def catalog(
+        pipeline: Annotated[str, typer.Argument(help="group of entities, or one entity's pipeline")],
+        entities: Entities = None,
+        database: Annotated[str | None, typer.Option(help="Glue database; default: {stack}_{group}")] = None,
+    ) -> None:
+        """Print the Glue tables of entities in bronze as JSON, with the columns of all their recorded schemas."""
+        asyncio.run(_catalog(pipeline, entities or [], database))
+
+
+async def _catalog(name: str, entities: list[str], database: str | None) -> None:
+    async with open_session() as session:
+        members = session.members(name, entities)
+        default = f"{session.settings.stack}_{name.partition('.')[0]}".replace("-", "_")
+        tables = [await _table(session, each, database or default) for each in members]
+    emit_json({"database": database or default, "tables": [table for table in tables if table is not None]})
+
+
+async def _table(session: Session, pipeline: Pipeline, database: str) -> dict[str, Any] | None:
+    """The table of one entity; None where none of its schemas was recorded, as no load was planned yet."""
+    if not isinstance(pipeline.target, BronzeTarget):
+        raise BadDeclarationError(f"{pipeline.name} is not landed in bronze; only entities have Glue tables")
+    history = await session.entity_schemas.history(pipeline.watermark)
+    if not history:
+        return None
+    location = f"s3://{session.destination(pipeline).bucket}/{pipeline.target.prefix}{pipeline.entity}/"
+    versions = [recorded.fields for recorded in history]
+    return table_of(database, pipeline.entity, location, versions, pipeline.description)

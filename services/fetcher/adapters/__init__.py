@@ -1,0 +1,1 @@
+"""The fetcher's ports over S3 and over sources."""

@@ -1,0 +1,1 @@
+"""Tables of PostgreSQL as the planner sees them: columns, a ceiling, slices."""

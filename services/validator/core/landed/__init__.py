@@ -1,0 +1,1 @@
+"""Raw objects of entities: proving typed rows, and judging records into rows."""
