@@ -188,13 +188,14 @@ class PublishWorld:
             Run(run_id, self.pipeline.name, mode, RunState.PLANNING, self.clock.now().isoformat())
         )
         await self.ledger.plan_segments(run_id, [(name, 0) for name in load.segments])
-        covered = Collection(start="", end="", mirror="processed/logs/checkpoints.json", entity="orders")
+        end = cursor(10**6 + len(self.loads))
+        covered = Collection(start="", end=end, mirror="processed/logs/checkpoints.json", entity="orders")
         standing = await self.watermarks.read(self.pipeline.watermark)
         await self.ledger.start_run(
             run_id,
             planned=len(segments),
             scan=ScanCounts(),
-            frontier=None if load_type is LoadType.KEYS else cursor(10**6 + len(self.loads)),
+            frontier=None if load_type is LoadType.KEYS else end,
             watermark_version=standing.version if standing else 0,
             collection=covered,
         )

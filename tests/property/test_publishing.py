@@ -229,8 +229,8 @@ class ForgetfulParts(S3Parts):
 
 async def overtaken(world: PublishWorld, *, blind: bool) -> None:
     """A merger sleeps before it puts its manifest; meanwhile another run becomes the version that it had in mind."""
-    first = await world.open("r1", FULL, FIRST)
     second = await world.open("r2", FULL, SECOND)
+    first = await world.open("r1", FULL, FIRST)
     effects = Effects()
     objects = SleepyObjects(world.objects, effects, 1)
     ports = world.ports(effects, objects)

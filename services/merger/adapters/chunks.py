@@ -64,7 +64,9 @@ async def fetch(objects: ObjectStore, segments: Sequence[LandedSegment], pieces:
     async def read(each: _Range) -> memoryview:
         segment = segments[each.segment]
         async with limit:
-            stored = await objects.get(segment.bucket, segment.key, version_id=segment.version_id, span=each.span)
+            # Not by version: landing files are written once, the ETag says whether this one was, and not every store
+            # that keeps versions can cut a range out of one.
+            stored = await objects.get(segment.bucket, segment.key, span=each.span)
         if stored.info.etag != segment.etag or len(stored.body) != each.span.length:
             raise CorruptCheckpointError(
                 f"{_where(segment)} was replaced: its ETag is {stored.info.etag}, the validator saw {segment.etag}"

@@ -13,7 +13,7 @@ import structlog
 
 from contracts.loads import LandedSegment, LoadManifest, SourceSegment, WriteParts
 from contracts.pipelines import Pipeline
-from contracts.runs import LoadType
+from contracts.runs import LoadType, RunMode
 from services.merger.core.loads import (
     folder_of,
     generation_of,
@@ -58,7 +58,7 @@ async def publish(ports: Ports, pipeline: Pipeline, run: Run, segments: list[Seg
     async with held(ports.leases, f"load:{pipeline.name}", f"{ports.owner}/{uuid4().hex}", ports.lease_ttl_s):
         for attempt in range(ATTEMPTS):
             tip = await catch_up(ports, pipeline, run.run_id)
-            if tip is None or await _is_over(ports, run):
+            if tip is None or await _is_over(ports, run) or await _is_overtaken(ports, pipeline, run):
                 return
             manifest = await _decide(ports, pipeline, run, segments, tip)
             try:
@@ -99,6 +99,24 @@ async def _is_over(ports: Ports, run: Run) -> bool:
     """Whether the run ended while others were carried out."""
     now = await ports.ledger.run(run.run_id)
     return now is not None and now.state in ENDED
+
+
+async def _is_overtaken(ports: Ports, pipeline: Pipeline, run: Run) -> bool:
+    """Whether a load went further than this full one while it was read: then readers would forget what that brought.
+
+    Everything before is settled, so that the watermark says how far loads have come. Such a run fails; bronze stays.
+    """
+    covered, watermark = run.collection, await ports.watermarks.read(pipeline.watermark)
+    if run.mode is not RunMode.FULL or covered is None or watermark is None or watermark.cursor is None:
+        return False
+    if watermark.version == run.watermark_version or watermark.cursor <= covered.end:
+        return False
+    await ports.completion.fail(
+        run,
+        f"run {watermark.run_id} brought changes up to {watermark.cursor} while this full load was read up to"
+        f" {covered.end}; run it again",
+    )
+    return True
 
 
 async def _see_to(ports: Ports, pipeline: Pipeline, stored: StoredManifest) -> None:

@@ -76,6 +76,24 @@ async def test_a_run_that_is_over_is_not_published() -> None:
     assert (world.parts(), world.published()) == ({}, [])
 
 
+async def test_a_full_load_that_was_overtaken_is_not_published() -> None:
+    """Readers take the newest full load and what came after it: it must not lack what was brought before it."""
+    world = PublishWorld()
+    load = await opened(world)
+    covered = world.ledger.table.runs["r1"].collection
+    assert covered is not None
+    name = world.pipeline.watermark
+    await world.watermarks.advance(name, covered.end, expected_version=0, run_id="as far")
+    further = covered.end.replace("2027", "2028")
+    await world.watermarks.advance(name, further, expected_version=1, run_id="further")
+    assert not (await world.deliver(world.arrivals(load))).failed
+    run = world.ledger.table.runs["r1"]
+    assert run.state is RunState.FAILED
+    assert run.reason is not None
+    assert f"run further brought changes up to {further} while" in run.reason
+    assert (world.parts(), world.published()) == ({}, [])
+
+
 async def test_a_replaced_landing_file_stops_the_load_and_says_so() -> None:
     """Rows are read as the validator saw them or not at all; the run tells what is wrong and waits."""
     world = PublishWorld()

@@ -1,5 +1,7 @@
 """Reading landing files: how much at a time, and of which version."""
 
+import pytest
+
 from services.runtime.landing import TAIL_BYTES
 from services.runtime.objects import Span, StoredObject
 from tests.fakes.clock import ManualClock
@@ -34,25 +36,16 @@ class Replacing(FakeObjects):
         return self
 
 
-async def test_an_object_that_is_replaced_while_it_is_read_comes_back_later() -> None:
+@pytest.mark.parametrize("versioned", [True, False])
+async def test_an_object_that_is_replaced_while_it_is_read_comes_back_later(*, versioned: bool) -> None:
     """Its bytes are of two objects, so nothing is said of either."""
     world = World()
-    world.objects = Replacing(versioned=False, clock=world.clock)
+    world.objects = Replacing(versioned=versioned, clock=world.clock)
     await world.plan()
     await world.put(landing_file([[*order(1), noise(1)]], schema=NOISE, fields=NOISE_FIELDS))
     outcome = await world.validate(command())
     assert outcome.failed == {"0": 5.0}
     assert "was replaced while it was read" in outcome.reasons["0"]
-
-
-async def test_of_an_object_with_versions_the_one_that_was_read_first_is_meant() -> None:
-    """Another version changes nothing for those who read, and for those who are told of it."""
-    world = World()
-    world.objects = Replacing(versioned=True, clock=world.clock)
-    await world.plan()
-    info = await world.put(landing_file([[*order(1), noise(1)]], schema=NOISE, fields=NOISE_FIELDS))
-    assert not (await world.validate(command())).failed
-    assert world.segment().version_id == info.version_id != world.objects.puts[1][1].version_id
 
 
 async def test_a_small_file_is_read_with_one_request() -> None:
