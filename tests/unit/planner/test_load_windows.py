@@ -80,7 +80,7 @@ def test_an_api_s_frontier_never_goes_back() -> None:
 
 def test_a_watermark_that_is_no_timestamp() -> None:
     """The error shows it."""
-    with pytest.raises(MalformedError, match="cursor 'later' is not a timestamp"):
+    with pytest.raises(MalformedError, match="cursor 'later' is no UTC timestamp"):
         window_of_load(table(overlap_seconds=1), LoadType.INCREMENTAL, standing("later"), NOON)
 
 

@@ -1,0 +1,17 @@
+-- Second of the marking transaction: the rows of the keys ($1 dates, $2 SSNs, of equal length) that are not marked yet.
+WITH keys AS MATERIALIZED (
+    -- Looked up one by one: a join by both columns is thought to find next to nothing, and is followed by bad plans.
+    SELECT CASE
+        WHEN "SSN" IS NULL THEN (
+            SELECT visit."KeyPlace" FROM conflictvisitmaps_temp AS visit
+            WHERE visit."VisitDate" = key."VisitDate" AND visit."SSN" IS NULL LIMIT 1
+        )
+        ELSE (
+            SELECT visit."KeyPlace" FROM conflictvisitmaps_temp AS visit
+            WHERE visit."VisitDate" = key."VisitDate" AND visit."SSN" = key."SSN" LIMIT 1
+        ) END AS "KeyPlace"
+    FROM unnest($1::date[], $2::text[]) AS key ("VisitDate", "SSN")
+)
+UPDATE conflictvisitmaps AS visit SET "UpdateFlag" = 1
+FROM keys JOIN conflictvisitmaps_temp AS copy USING ("KeyPlace")
+WHERE visit."ID" = copy."ID" AND visit."UpdateFlag" IS DISTINCT FROM 1
