@@ -45,7 +45,7 @@ EMITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "pipeline-events": ("RunFailed", "RunCompleted", "SchemaDrifted"),
         },
         "merger": {
-            "merge-segments": ("WriteParts",),
+            "write-parts": ("WriteParts",),
             "pipeline-events": (
                 "CheckpointMerged",
                 "LoadPublished",
@@ -79,13 +79,19 @@ def build_asyncapi(topology: Topology = TOPOLOGY, messages: Mapping[str, type[Pa
     }
 
 
-def _channels(topology: Topology) -> Document:
+def _carried(topology: Topology) -> Mapping[str, set[str]]:
+    """Kinds that travel on each channel."""
     kinds: dict[str, set[str]] = {}
     for channels in EMITS.values():
         for channel, names in channels.items():
             kinds.setdefault(channel, set()).update(names)
     for subscription in topology.subscriptions:
         kinds.setdefault(subscription.queue, set()).update(kinds.get(subscription.topic, ()))
+    return kinds
+
+
+def _channels(topology: Topology) -> Document:
+    kinds = _carried(topology)
     bindings = {queue.name: {"sqs": _sqs(queue)} for queue in topology.queues}
     bindings |= {topic.name: {"sns": {"name": topic.name, "bindingVersion": "1.0.0"}} for topic in topology.topics}
     feeds = {subscription.queue: subscription.topic for subscription in topology.subscriptions}
@@ -123,8 +129,11 @@ def _sqs(queue: Queue) -> Document:
 
 
 def _receiving(topology: Topology) -> Document:
+    kinds = _carried(topology)
     return {
-        f"{queue.consumer}.receive.{queue.name}": _operation("receive", queue.name, CONSUMES[queue.consumer])
+        f"{queue.consumer}.receive.{queue.name}": _operation(
+            "receive", queue.name, kinds.get(queue.name, set()).intersection(CONSUMES[queue.consumer])
+        )
         for queue in topology.queues
     }
 

@@ -139,6 +139,15 @@ TOPOLOGY = Topology(
             max_receives=20,  # waiting for another merger's lease costs receives without blame
             maximum_concurrency=2,
         ),
+        Queue(
+            name="write-parts",
+            consumer="merger",
+            timeout_s=300,
+            batch_size=1,  # whoever has time takes one: together they would all be one merger's
+            batch_window_s=0,
+            max_receives=20,  # waiting for another merger's lease costs receives without blame
+            maximum_concurrency=8,
+        ),
     ],
     topics=[Topic(name="raw-objects"), Topic(name="validated-segments"), Topic(name="pipeline-events")],
     subscriptions=[

@@ -32,6 +32,8 @@ from services.runtime.telemetry import configure_logging
 
 SERVICE = "merger"
 QUEUE = "merge-segments"
+PARTS_QUEUE = "write-parts"
+"""Groups of parts: one at a time, so that all mergers share in a large load."""
 
 
 @asynccontextmanager

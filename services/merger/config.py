@@ -9,6 +9,11 @@ class MergerSettings(LaneSettings):
     """Settings of the merger (variables are the aliases)."""
 
     lanes: PositiveInt = Field(default=1, alias="TIDEGATE_MERGER_LANES")
+    parts_lanes: PositiveInt = Field(
+        default=2,
+        alias="TIDEGATE_MERGER_PARTS_LANES",
+        description="groups of parts written side by side: one uses the processor while the other waits for its store",
+    )
     lease_ttl_s: float = Field(
         default=60.0, alias="TIDEGATE_LEASE_TTL_S", gt=0, description="seconds; longer than one merge takes"
     )

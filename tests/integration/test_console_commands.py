@@ -255,7 +255,7 @@ def test_dead_letters_are_listed_shown_and_sent_back(sample: Sample) -> None:
     message = Message.wrap(command, message_id=uuid4(), run_id="r", occurred_at=NOON)
     _send(sample.stack, "merge-segments-dlq", message.model_dump_json())
     _send(sample.stack, "plan-requests-dlq", "poison [not markup]")
-    counts = {"plan-requests": 1, "fetch-segments": 0, "validate-objects": 0, "merge-segments": 1}
+    counts = {"plan-requests": 1, "fetch-segments": 0, "validate-objects": 0, "merge-segments": 1, "write-parts": 0}
     assert done("dlq", "list", "--json").json == counts
     assert [m["kind"] for m in done("dlq", "show", "merge-segments", "--json").json] == ["MergeSegment"]
     shown = done("dlq", "show", "plan-requests")

@@ -126,7 +126,7 @@ async def _build() -> AsyncIterator[Handler]:
 def test_a_process_that_cannot_work_says_why_in_one_line(empty_stack: Stack) -> None:
     """Wrong settings and a missing queue end it with a text and no traceback."""
     with pytest.raises(SystemExit, match="TIDEGATE_POLL_S='soon': "):
-        main("plan-requests", LaneSettings, _build, {"TIDEGATE_POLL_S": "soon"})
+        main("plan-requests", LaneSettings, _build, environ={"TIDEGATE_POLL_S": "soon"})
     with pytest.raises(SystemExit, match=f"look up queue {empty_stack.name}-plan-requests: ") as caught:
-        main("plan-requests", LaneSettings, _build, empty_stack.environ)
+        main("plan-requests", LaneSettings, _build, environ=empty_stack.environ)
     assert "\n" not in str(caught.value)

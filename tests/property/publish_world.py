@@ -49,7 +49,7 @@ from tests.fakes.watermarks import FakeWatermarks
 from tests.property.table_world import Mortal
 
 TTL_S = 60.0
-QUEUE = "merge-segments"
+PARTS_QUEUE = "write-parts"
 FIELDS = [
     EntityField(name="order_id", type="int64"),
     EntityField(name="note", type="string"),
@@ -289,7 +289,7 @@ class PublishWorld:
 
     def pending(self) -> list[str]:
         """Groups that were handed out since the last call."""
-        found = self.publisher.sent[QUEUE][self.handed_out :]
+        found = self.publisher.sent[PARTS_QUEUE][self.handed_out :]
         self.handed_out += len(found)
         return found
 

@@ -41,7 +41,7 @@ from services.runtime.ledger import Run, SegmentEntry
 
 log = structlog.get_logger()
 
-QUEUE = "merge-segments"
+QUEUE = "write-parts"
 ATTEMPTS = 5
 """Times a version is taken by somebody else before the queue brings the segment back."""
 READS_IN_FLIGHT = 16

@@ -15,7 +15,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -169,44 +169,62 @@ def _all_failed(held: Sequence[Held], reason: str, delay: float | None) -> Outco
     return outcome
 
 
-async def run_worker(
-    queue_name: str, options: WorkerOptions, build: Callable[[], AbstractAsyncContextManager[BatchHandler]]
+async def run_workers(
+    queues: Mapping[str, WorkerOptions], build: Callable[[], AbstractAsyncContextManager[BatchHandler]]
 ) -> None:
-    """Open the use case and the queue, and work until SIGTERM or SIGINT."""
-    async with Clients("sqs") as clients, build() as handler:
-        worker = Worker(clients.sqs, queue_name, handler, options)
+    """Open the use case and the queues, by their deployed names, and work until SIGTERM or SIGINT."""
+    async with Clients("sqs") as clients, build() as handler, asyncio.TaskGroup() as working:
+        workers = [Worker(clients.sqs, queue, handler, options) for queue, options in queues.items()]
+
+        def stop() -> None:
+            for worker in workers:
+                worker.stop()
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop)
-        await worker.run()
+            loop.add_signal_handler(number, stop)
+        for worker in workers:
+            working.create_task(worker.run())
+
+
+S = TypeVar("S", bound=LaneSettings)
 
 
 def main(
     queue: str,
-    settings_type: type[LaneSettings],
+    settings_type: type[S],
     build: Callable[[], AbstractAsyncContextManager[BatchHandler]],
+    *,
+    lanes_of: Callable[[S], Mapping[str, int]] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Run a service's worker until it is stopped; ``queue`` is the logical name.
+    """Run a service's worker until it is stopped; queues go by their logical names.
+
+    ``lanes_of`` says of a service with several queues how many batches of each are handled side by side.
 
     Raises:
         SystemExit: with one line, when the settings or a declaration are wrong.
     """
     try:
         settings = settings_type.read(environ)
-        declared = TOPOLOGY.queue(queue)
-        options = WorkerOptions(
-            batch_size=declared.batch_size,
-            batch_window_s=declared.batch_window_s,
-            lanes=settings.lanes,
-            poll_s=settings.poll_s,
-            visibility_s=settings.visibility_s,
-            grace_s=settings.grace_s,
-            is_enough=is_enough,
-        )
-        asyncio.run(run_worker(settings.resource(queue), options, build))
+        lanes = {queue: settings.lanes} if lanes_of is None else lanes_of(settings)
+        queues = {settings.resource(name): _options(name, count, settings) for name, count in lanes.items()}
+        asyncio.run(run_workers(queues, build))
     except* TidegateError as group:
         raise SystemExit("; ".join(str(error) for error in _leaves(group))) from group
+
+
+def _options(queue: str, lanes: int, settings: LaneSettings) -> WorkerOptions:
+    declared = TOPOLOGY.queue(queue)
+    return WorkerOptions(
+        batch_size=declared.batch_size,
+        batch_window_s=declared.batch_window_s,
+        lanes=lanes,
+        poll_s=settings.poll_s,
+        visibility_s=settings.visibility_s,
+        grace_s=settings.grace_s,
+        is_enough=is_enough,
+    )
 
 
 def _leaves(group: BaseExceptionGroup[TidegateError]) -> Iterator[BaseException]:
