@@ -2,6 +2,7 @@
 
 from services.merger.bootstrap import PARTS_QUEUE, QUEUE, build
 from services.merger.config import MergerSettings
+from services.merger.core.loads import LANDED_SUFFIX
 from services.runtime.shells.worker import main
 
 
@@ -11,4 +12,4 @@ def lanes_of(settings: MergerSettings) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main(QUEUE, MergerSettings, build, lanes_of=lanes_of)
+    main(QUEUE, MergerSettings, build, lanes_of=lanes_of, stands_for_more=LANDED_SUFFIX)

@@ -13,6 +13,8 @@ INGESTIONS = UUID("5b0c2a1e-7d1f-5b8e-9c54-3a7f0d6c1e42")
 """
 UNDATED = "__HIVE_DEFAULT_PARTITION__"
 """Folder of rows without a business date, as Hive calls it."""
+LANDED_SUFFIX = ".json"
+"""Of what the validator says of a segment of a load; its rows are in a landing file, which is nobody's to merge."""
 GROUP_BYTES = 8 * 1024 * 1024
 """Bytes of chunks that one group aims at: what is in memory at once while several event dates are written."""
 GROUP_ROWS = 250_000

@@ -12,6 +12,7 @@ from contracts.envelope import UnreadableMessageError, open_message
 from contracts.loads import WriteParts
 from contracts.pipelines import Pipeline
 from contracts.segments import Destination, MergeSegment
+from services.merger.core.loads import LANDED_SUFFIX
 from services.merger.ports import LoadedSegment, Ports
 from services.merger.use_case.load_batch import Failed, Wanted, take_segments, write_groups
 from services.merger.use_case.merge import merge_segments
@@ -37,8 +38,6 @@ LEASE_RETRY_S = 5.0
 """How long segments wait for another merger at most: it is mostly done long before its lease runs out, and the queue's
 receives still last longer than the lease of one that died."""
 SEGMENT_SUFFIX = ".parquet"
-LANDED_SUFFIX = ".json"
-"""Of what the validator says of a segment of a load; its rows are in a landing file, which is nobody's to merge."""
 
 
 @dataclass(slots=True)

@@ -14,15 +14,21 @@ MUCH_BYTES = 64 * 1024
 """Announced bytes that are worth a batch of their own."""
 
 
-def is_enough(deliveries: Sequence[Delivery]) -> bool:
-    """Whether these deliveries should be handled now."""
-    return sum(_weight(delivery) for delivery in deliveries) >= MUCH_BYTES
+def is_enough(deliveries: Sequence[Delivery], *, stands_for_more: str | None = None) -> bool:
+    """Whether these deliveries should be handled now.
+
+    ``stands_for_more`` is how keys of objects end that are small themselves but announce as much work as a large one.
+    """
+    return sum(_weight(delivery, stands_for_more) for delivery in deliveries) >= MUCH_BYTES
 
 
-def _weight(delivery: Delivery) -> int:
+def _weight(delivery: Delivery, stands_for_more: str | None) -> int:
     if not is_notification(delivery.body):
         return MUCH_BYTES
     try:
-        return sum(occurrence.size or 0 for occurrence in read_notification(delivery.body))
+        found = read_notification(delivery.body)
+        if stands_for_more is not None and any(occurrence.key.endswith(stands_for_more) for occurrence in found):
+            return MUCH_BYTES
+        return sum(occurrence.size or 0 for occurrence in found)
     except MalformedError:  # the use case says what is wrong with it
         return 0

@@ -15,6 +15,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -196,11 +197,13 @@ def main(
     build: Callable[[], AbstractAsyncContextManager[BatchHandler]],
     *,
     lanes_of: Callable[[S], Mapping[str, int]] | None = None,
+    stands_for_more: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Run a service's worker until it is stopped; queues go by their logical names.
 
-    ``lanes_of`` says of a service with several queues how many batches of each are handled side by side.
+    ``lanes_of`` says of a service with several queues how many batches of each are handled side by side;
+    ``stands_for_more`` see ``is_enough``.
 
     Raises:
         SystemExit: with one line, when the settings or a declaration are wrong.
@@ -208,13 +211,15 @@ def main(
     try:
         settings = settings_type.read(environ)
         lanes = {queue: settings.lanes} if lanes_of is None else lanes_of(settings)
-        queues = {settings.resource(name): _options(name, count, settings) for name, count in lanes.items()}
+        queues = {
+            settings.resource(name): _options(name, count, settings, stands_for_more) for name, count in lanes.items()
+        }
         asyncio.run(run_workers(queues, build))
     except* TidegateError as group:
         raise SystemExit("; ".join(str(error) for error in _leaves(group))) from group
 
 
-def _options(queue: str, lanes: int, settings: LaneSettings) -> WorkerOptions:
+def _options(queue: str, lanes: int, settings: LaneSettings, stands_for_more: str | None) -> WorkerOptions:
     declared = TOPOLOGY.queue(queue)
     return WorkerOptions(
         batch_size=declared.batch_size,
@@ -223,7 +228,7 @@ def _options(queue: str, lanes: int, settings: LaneSettings) -> WorkerOptions:
         poll_s=settings.poll_s,
         visibility_s=settings.visibility_s,
         grace_s=settings.grace_s,
-        is_enough=is_enough,
+        is_enough=partial(is_enough, stands_for_more=stands_for_more),
     )
 
 

@@ -36,3 +36,9 @@ def announced(*sizes: int) -> Delivery:
 def test_small_announcements_are_gathered(deliveries: list[Delivery], *, expected: bool) -> None:
     """Many small files make one batch; a command, or much to read, is handled at once."""
     assert is_enough(deliveries) is expected
+
+
+def test_a_small_object_may_stand_for_more() -> None:
+    """What tells of a whole segment in a few kilobytes is handled at once, where the service says how its key ends."""
+    assert is_enough([announced(10, 10)], stands_for_more="k1")
+    assert not is_enough([announced(10)], stands_for_more="k1")
