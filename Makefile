@@ -54,6 +54,8 @@ bench: .venv-bench/.stamp $(EMULATOR)  ## benchmarks, side by side with peers
 	.venv-bench/bin/python -m bench.visit_events.bench --scenario full
 	.venv-bench/bin/python -m bench.visit_events.bench --scenario increment
 	.venv-bench/bin/python -m bench.nyc_311.bench
+	.venv-bench/bin/python -m bench.bronze.bench --scenario full --mergers 2
+	.venv-bench/bin/python -m bench.bronze.bench --scenario incremental
 
 clean:  ## remove what setting up made
 	rm -rf .venv .venv-emulator .venv-localstack .venv-bench
