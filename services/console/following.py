@@ -1,8 +1,11 @@
 """Following work to its end: one run, or everything."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from contracts.fields import EntityField
 from contracts.runs import RunMode, RunState
 from services.console.output import meter
 from services.console.session import Session
@@ -27,6 +30,8 @@ class Followed:
     """Bad values that became null inside good rows."""
     new_columns: tuple[str, ...] = ()
     """Undeclared columns that this run was the first to meet."""
+    schema_changes: tuple[str, ...] = ()
+    """Of an entity's run: what it was the first to find in the source's columns, one line each."""
     reached: str | None = None
     """Of an entity's run: what its watermark says now."""
     children: tuple["Followed", ...] = ()
@@ -69,6 +74,7 @@ async def look_at(session: Session, run: Run) -> Followed:
         table=conserve(run, segments),
         nulled=sum(segment.counts.nulled for segment in segments),
         new_columns=await _new_columns(session, run),
+        schema_changes=await _schema_changes(session, run),
         reached=await _reached(session, run),
         children=tuple([await look_at(session, child) for child in begun if child is not None]),
     )
@@ -84,9 +90,32 @@ async def _reached(session: Session, run: Run) -> str | None:
 
 async def _new_columns(session: Session, run: Run) -> tuple[str, ...]:
     pipeline = session.pipelines.get(run.pipeline)
-    if pipeline is None or not pipeline.is_collected:
+    if pipeline is None or not pipeline.is_fetched:
         return ()
     return tuple(seen.column for seen in await session.schemas.list(pipeline.watermark) if seen.run_id == run.run_id)
+
+
+async def _schema_changes(session: Session, run: Run) -> tuple[str, ...]:
+    pipeline = session.pipelines.get(run.pipeline)
+    if pipeline is None or not pipeline.is_landed:
+        return ()
+    versions = pairwise(await session.entity_schemas.history(pipeline.watermark))
+    return tuple(
+        line
+        for before, found in versions
+        if found.run_id == run.run_id
+        for line in changes_between(before.fields, found.fields)
+    )
+
+
+def changes_between(before: Sequence[EntityField], found: Sequence[EntityField]) -> list[str]:
+    """How the columns of a later version differ, in words."""
+    old, new = ({field.name: field.type for field in fields} for fields in (before, found))
+    return [
+        *(f"{name} added ({type_})" for name, type_ in new.items() if name not in old),
+        *(f"{name} changed: {old[name]} to {type_}" for name, type_ in new.items() if old.get(name, type_) != type_),
+        *(f"{name} dropped" for name in old if name not in new),
+    ]
 
 
 async def follow_run(session: Session, run_id: str, timeout_s: float) -> Followed:

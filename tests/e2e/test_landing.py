@@ -218,7 +218,13 @@ async def test_columns_that_come_go_and_widen_are_taken_over(shop: Shop) -> None
         "ALTER TABLE orders ALTER COLUMN qty TYPE bigint, ADD COLUMN gift boolean, DROP COLUMN total",
         "UPDATE orders SET qty = 5000000000, gift = true, updated_at = now() WHERE order_id = 1",
     )
-    await shop.land()
+    run_id = (await shop.land())["body"]["run_id"]
+    status = json.loads((await shop.fleet.tidegate("status", run_id, "--json")).out)
+    assert status["entities"]["orders"]["schema_changes"] == [
+        "gift added (boolean)",
+        "qty changed: int16 to int64",
+        "total dropped",
+    ]
     rows = await shop.bronze("orders", "order_id, qty, gift, total IS NULL", load_type="incremental")
     assert rows == [(1, 5_000_000_000, True, True)]
     shop.database.run(

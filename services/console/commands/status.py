@@ -110,6 +110,7 @@ def describe(followed: Followed) -> dict[str, Any]:
         "fetched": followed.fetched,
         "nulled": followed.nulled,
         "new_columns": list(followed.new_columns),
+        "schema_changes": list(followed.schema_changes),
         "balanced": followed.table.balanced,
         "problems": list(followed.table.problems),
         "pending_segments": followed.table.pending_segments,
@@ -160,6 +161,9 @@ def _show_group(followed: Followed) -> None:
         for child in followed.children
     ]
     emit_table(f"Entities of {run.pipeline} (rows)", columns, rows)
+    for child in followed.children:
+        if child.schema_changes:
+            say(f"  {child.entity}: schema changed: {'; '.join(child.schema_changes)}")
     begun = [child for child in followed.children if child.run.planned is not None]
     hops = [[child.entity, *_hop(hop)] for child in begun for hop in child.table.hops]
     emit_table("Conservation (rows)", ["entity", *HOP_COLUMNS], hops)
@@ -178,6 +182,8 @@ def _collected(followed: Followed) -> Iterator[str]:
         yield f"fetched: {_progress(followed.fetched, None if covers is None else covers.expected_rows)}"
     if followed.nulled:
         yield f"nulled: {followed.nulled:,} bad values in good rows"
+    if followed.schema_changes:
+        yield f"schema changed: {'; '.join(followed.schema_changes)}"
     if followed.new_columns:
         yield f"new columns, kept in the raw objects only: {', '.join(followed.new_columns)}"
 

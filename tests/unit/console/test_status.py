@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from contracts.fields import EntityField
 from contracts.runs import RunMode, RunState
 from contracts.segments import SegmentCounts, Settlement
 from services.console.commands.status import describe, show
-from services.console.following import Followed
+from services.console.following import Followed, changes_between
 from services.runtime.conservation import conserve
 from services.runtime.ledger import Collection, Run, SegmentEntry, Step
 
@@ -92,3 +93,15 @@ def test_machines_get_all_of_it() -> None:
     assert told["collection"]["expected_rows"] == 3_000
     assert (told["fetched"], told["nulled"], told["new_columns"]) == (1_500, 4, ["new_field"])
     assert [hop["name"] for hop in told["conservation"]] == ["fetch", "validate", "merge"]
+
+
+def test_schema_changes_are_told_in_words() -> None:
+    """What came, what became wider and what went; what stayed is not mentioned."""
+    before = [
+        EntityField(name=name, type=type_) for name, type_ in (("id", "int64"), ("qty", "int16"), ("old", "date"))
+    ]
+    found = [
+        EntityField(name=name, type=type_) for name, type_ in (("id", "int64"), ("qty", "int32"), ("new", "string"))
+    ]
+    assert changes_between(before, found) == ["new added (string)", "qty changed: int16 to int32", "old dropped"]
+    assert changes_between(found, found) == []
