@@ -1,6 +1,7 @@
 """Cutting tables of a real PostgreSQL server into slices."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.planner.core.loads import END_OF_TIME
 from services.runtime.failures import PermanentError
@@ -20,6 +21,19 @@ async def test_slices_border_and_are_even(database: Database) -> None:
     ]
     (only,) = await Sight(database, segment_rows=10).cut()
     assert (only.slice.after, only.slice.upto, only.rows) == (None, None, 10)
+
+
+async def test_rows_that_an_increment_leaves_out_are_told_of(database: Database) -> None:
+    """Those without a cursor are read by full loads only; who could lose them is warned, and nobody else."""
+    database.run(ORDERS, "INSERT INTO orders VALUES (1, '2026-02-01Z')")
+    sight = Sight(database)
+    with capture_logs() as logs:
+        await sight.cut(whole=False)
+        database.run("INSERT INTO orders VALUES (2, NULL)")
+        await sight.cut(whole=True)
+        assert logs == []
+        await sight.cut(whole=False)
+    assert [entry["event"] for entry in logs] == ["rows without a cursor: only full loads read them"]
 
 
 async def test_a_window_is_half_open_and_in_utc(database: Database) -> None:

@@ -71,6 +71,8 @@ class Table:
     """``timestamp_us`` or ``timestamp_us_utc``, whatever the declaration makes of it."""
     optional_key: tuple[str, ...]
     """Columns of the key that may be null as far as the server knows."""
+    has_optional_cursor: bool
+    """Whether rows may be without a cursor as far as the server knows: increments do not see those."""
     can_be_sampled: bool
 
 
@@ -108,6 +110,7 @@ async def find_table(connection: Connection, source: PostgresSource, database: s
         fields=fields,
         cursor_type=found[source.cursor],
         optional_key=tuple(c["name"] for c in columns if c["name"] in source.key and not c["is_required"]),
+        has_optional_cursor=not all(c["is_required"] for c in columns if c["name"] == source.cursor),
         can_be_sampled=relation["kind"] in _SAMPLED_KINDS and (relation["kind"] == "p" or not relation["has_heirs"]),
     )
 

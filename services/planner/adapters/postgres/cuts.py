@@ -93,6 +93,14 @@ class Cutter:
         each = -(-rows // min(rows, await self._parts(sql, fields, rows)))
         return _cuts(window, await self._numbered(sql, each, rows), each, rows)
 
+    async def has_rows_without_cursor(self) -> bool:
+        """Whether there are rows that only full loads read; an index on the cursor answers at once."""
+        if not self._table.has_optional_cursor:
+            return False
+        table, cursor = qualified(self._source.database_schema, self._source.table), quoted(self._source.cursor)
+        query = f"SELECT EXISTS (SELECT FROM {table} WHERE {cursor} IS NULL)"  # noqa: S608 - names are quoted
+        return bool(await self._connection.fetchval(query))
+
     def _sql(self, start: str, end: str, *, whole: bool) -> _Sql:
         cursor, type_ = quoted(self._source.cursor), _SQL_TYPES[self._table.cursor_type]
         inside = f"{cursor} >= $1::text::{type_} AND {cursor} < $2::text::{type_}"

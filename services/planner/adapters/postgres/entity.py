@@ -66,6 +66,8 @@ class PostgresEntity:
         async with self._reading() as (connection, parameters):
             table = await find_table(connection, self._source, parameters.database)
             cutter = Cutter(connection, self._source, table, sampled_from=self._sampled_from)
+            if not whole and await cutter.has_rows_without_cursor():
+                log.warning("rows without a cursor: only full loads read them", pipeline=self._name)
             return await cutter.cut(start, end, fields, whole=whole)
 
     @asynccontextmanager
