@@ -98,6 +98,11 @@ class PostgresServer:
             assert self._process.wait(30) == 0, "PostgreSQL did not end cleanly"
             self._process = None
 
+    def clear(self) -> None:
+        """Remove the data of a server that has stopped, as a system does that clears its temporary files."""
+        cluster = self._folder / "cluster"
+        shutil.rmtree(cluster.resolve().parent if cluster.is_symlink() else cluster)
+
     def remove(self) -> None:
         """Remove the data of a server that has stopped, also where it had to lie elsewhere (localstack/postgres)."""
         cluster = self._folder / "cluster"

@@ -85,6 +85,8 @@ def _reachable_copy(binaries: Path, account: int | None) -> Path:
     install = binaries.parent
     name = sha256(str(install).encode()).hexdigest()[:12]
     copy = Path(tempfile.gettempdir()) / f"postgres-binaries-{name}"
+    if copy.exists() and copy.lstat().st_uid != os.geteuid():
+        sys.exit(f"{copy} is somebody else's; remove it")
     if not copy.exists():
         draft = Path(tempfile.mkdtemp(prefix=f"{copy.name}-", dir=copy.parent))
         draft.chmod(0o755)
@@ -101,6 +103,8 @@ def _reachable_home(data: Path, account: int | None) -> Path:
     data.parent.mkdir(parents=True, exist_ok=True)
     if account is None or _is_open(data.parent):
         return data
+    if data.is_symlink() and not data.resolve().parent.is_dir():
+        data.unlink()  # the system has cleared its temporary files: the cluster is made anew
     if not data.is_symlink():
         home = Path(tempfile.mkdtemp(prefix="postgres-data-"))
         home.chmod(0o755)

@@ -26,3 +26,17 @@ async def test_keeps_what_was_committed_over_a_restart(tmp_path_factory: pytest.
     finally:
         server.stop()
         server.remove()
+
+
+def test_a_cluster_that_was_cleared_away_is_made_anew(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where it had to lie among temporary files, these may go; the server starts again, empty."""
+    server = PostgresServer(tmp_path_factory.mktemp("cleared"))
+    server.start()
+    try:
+        server.stop()
+        server.clear()
+        server.start()
+        server.run(["SELECT 1"])
+    finally:
+        server.stop()
+        server.remove()

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from contracts.runs import LoadPayload, LoadType, PlanRun, RunState
+from contracts.sources import EntitySource
 from contracts.targets import BronzeTarget
 from services.console.bronze_files import EntityFiles, fetch_entity
 from services.console.commands.demos.proof import Line, prove, show_lines
@@ -30,8 +31,8 @@ from services.runtime.failures import PermanentError
 GROUP = "ecommerce"
 BROKEN = "order_items"
 """The entity that the services may not read for a while."""
-SETTLE_S = 2.2
-"""Seconds until what was just committed is older than the source's lag."""
+MARGIN_S = 0.2
+"""Seconds beyond the source's lag after which what was just committed can be read for sure."""
 TIMEOUT_S = 180.0
 FULL = "full load"
 DAY_1 = "day 1"
@@ -107,10 +108,12 @@ async def show_ecommerce(session: Session, out: Path, shop: Shop) -> None:
 async def _live(story: Story) -> None:
     """Day after day."""
     shop = story.shop
+    source = story.session.pipeline(f"{GROUP}.{BROKEN}").source
+    settle_s = source.lag_seconds + MARGIN_S if isinstance(source, EntitySource) else MARGIN_S
     await story.run(FULL, LoadType.FULL)
     await shop.changes(1)
     await shop.revoke(BROKEN)
-    await asyncio.sleep(SETTLE_S)
+    await asyncio.sleep(settle_s)
     async with shop.late() as late:
         # Newer than what is open: a watermark that followed the greatest cursor would skip the late rows for good.
         await shop.connection.execute("UPDATE orders SET note = 'after the late ones' WHERE order_id % 100 = 78")
@@ -123,7 +126,7 @@ async def _live(story: Story) -> None:
     await shop.grant(BROKEN)
     await shop.evolve()
     await shop.changes(2)
-    await asyncio.sleep(SETTLE_S)
+    await asyncio.sleep(settle_s)
     await story.run(DAY_2)
 
 
