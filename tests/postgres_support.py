@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -63,8 +63,9 @@ class Database:
 class PostgresServer:
     """A server on a free port; stopped and started again at will, with the same data."""
 
-    def __init__(self, folder: Path, *, settings: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, *, settings: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._environ = environ
         self._settings = settings
         self.password = secrets.token_urlsafe(16)
         self.port = _free_port()
@@ -81,7 +82,9 @@ class PostgresServer:
             *("--password-file", str(password_file), *options),
         )
         with (self._folder / "postgres.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                command, env=self._environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
         deadline = time.monotonic() + READY_S
         while True:
             assert self._process.poll() is None, (self._folder / "postgres.log").read_text()

@@ -79,23 +79,29 @@ def _unprivileged() -> int | None:
 
 
 def _reachable_copy(binaries: Path, account: int | None) -> Path:
-    """The binaries, or a copy of them where that user may not go to them."""
+    """The binaries, or a copy of them where that user may not go to them.
+
+    They find their libraries by where these lie beside the package, so the copy is laid out in the same way.
+    """
     if account is None or _is_open(binaries):
         return binaries
-    install = binaries.parent
-    name = sha256(str(install).encode()).hexdigest()[:12]
+    package = binaries.parents[1]
+    name = sha256(str(binaries).encode()).hexdigest()[:12]
     copy = Path(tempfile.gettempdir()) / f"postgres-binaries-{name}"
     if copy.exists() and copy.lstat().st_uid != os.geteuid():
         sys.exit(f"{copy} is somebody else's; remove it")
     if not copy.exists():
         draft = Path(tempfile.mkdtemp(prefix=f"{copy.name}-", dir=copy.parent))
         draft.chmod(0o755)
-        shutil.copytree(install, draft / "install", symlinks=True)
+        shutil.copytree(binaries.parent, draft / package.name / binaries.parent.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, draft / libraries.name, symlinks=True)
         try:
             draft.rename(copy)
         except OSError:  # another one was faster
             shutil.rmtree(draft)
-    return copy / "install" / "bin"
+    return copy / package.name / binaries.parent.name / "bin"
 
 
 def _reachable_home(data: Path, account: int | None) -> Path:
