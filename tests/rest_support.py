@@ -181,6 +181,10 @@ def shipment(number: int, at: str, **more: Any) -> dict[str, Any]:
     return {"shipment_id": f"shp-{number:04d}", "order_id": number, "updated_at": f"2026-01-15T{at}", **more}
 
 
+TEN = [payment(n, f"10:{n:02d}:00Z") for n in range(10)]
+"""One payment a minute."""
+
+
 def pipeline_of(entity: str, url: str, /, **source: Any) -> Pipeline:
     """An entity of the shop whose API is at ``url``; ``source`` replaces fields of the declaration."""
     pipelines = load_pipelines(PROJECT / "pipelines", {"PAYMENTS_API_URL": url})

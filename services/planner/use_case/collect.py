@@ -20,6 +20,7 @@ from services.planner.core.previews import preview_of_failure, preview_of_plan
 from services.planner.core.window import mode_of, occupant, snooze_s
 from services.planner.ports import Ports
 from services.planner.use_case.drafting import Task, draft, look_up, start_over
+from services.planner.use_case.opening import opened
 from services.planner.use_case.sweep import RUNS_SWEPT, sweep_stranded
 from services.runtime.failures import BadDeclarationError, PermanentError, TemporaryError
 from services.runtime.leases import held
@@ -62,13 +63,13 @@ async def _plan(task: Task, receives: int) -> None:
         if plan is None:
             standing = await look_up(task)
             mode = mode_of(task.source, task.request.collect, standing.cursor)
-            run = await _open(ports, replace(run, mode=mode))
+            run = await opened(ports, replace(run, mode=mode))
             plan = await draft(task, run, await start_over(task, run, standing))
             plan = await task.tools.plans.keep(plan)
         else:
-            run = await _open(ports, replace(run, mode=plan.mode))
+            run = await opened(ports, replace(run, mode=plan.mode))
     except PermanentError as error:
-        await ports.completion.fail(await _open(ports, run), str(error))
+        await ports.completion.fail(await opened(ports, run), str(error))
         return
     if plan.started_at != run.started_at:  # the ledger was lost since; nobody knows what else was lost with it
         log.warning("run was opened anew; its plan proves no frontier any more", run_id=run.run_id)
@@ -109,13 +110,6 @@ def _new_run(task: Task) -> Run:
         started_at=task.ports.clock.now().isoformat(),
         destination=task.ports.tree_of(task.pipeline),
     )
-
-
-async def _open(ports: Ports, run: Run) -> Run:
-    """The run as it is in the ledger, opened if it was not."""
-    if await ports.ledger.open_run(run):
-        return run
-    return await ports.ledger.run(run.run_id) or run
 
 
 async def _preview(task: Task) -> None:

@@ -14,6 +14,7 @@ from services.planner.core.loads import child_run, mode_of_load
 from services.planner.core.previews import preview_of_failure, preview_of_group
 from services.planner.ports import Landing, Ports
 from services.planner.use_case.land import load_of, preview
+from services.planner.use_case.opening import opened
 from services.runtime.failures import BadDeclarationError
 from services.runtime.ledger import Run
 
@@ -44,9 +45,7 @@ async def land_group(ports: Ports, members: dict[str, Pipeline], request: PlanRu
     if request.dry_run:
         await _preview(ports, {entity: members[entity] for entity in asked}, request, mistake, receives)
         return
-    run = _new_run(ports, ports.landing, members, [] if mistake else asked, request)
-    if not await ports.ledger.open_run(run):
-        run = await ports.ledger.run(run.run_id) or run
+    run = await opened(ports, _new_run(ports, ports.landing, members, [] if mistake else asked, request))
     if mistake is not None and not run.children:
         await ports.completion.fail(run, mistake)
         return

@@ -24,6 +24,7 @@ from services.planner.core.previews import preview_of_failure, preview_of_load
 from services.planner.core.window import SPARE_RECEIVES, occupant, snooze_s
 from services.planner.ports import Ports
 from services.planner.use_case.loading import Load, announce_changes, draft, keep, look_up
+from services.planner.use_case.opening import opened
 from services.planner.use_case.sweep import RUNS_SWEPT, sweep_stranded
 from services.runtime.completion import ENDED
 from services.runtime.failures import BadDeclarationError, PermanentError, TemporaryError
@@ -103,18 +104,18 @@ async def _plan(load: Load, receives: int) -> None:
         except TemporaryError as error:
             if receives < LAST_RECEIVE:
                 raise
-            await ports.completion.fail(await _open(ports, run), f"{error} (asked {receives} times)")
+            await ports.completion.fail(await opened(ports, run), f"{error} (asked {receives} times)")
             return
     try:
         plan = await load.tools.plans.find(run.run_id)
         if plan is None:
             watermark, load_type = await look_up(load)
-            run = await _open(ports, replace(run, mode=mode_of_load(load_type)))
+            run = await opened(ports, replace(run, mode=mode_of_load(load_type)))
             plan = await keep(load, await draft(load, run, watermark, load_type))
         else:
-            run = await _open(ports, replace(run, mode=mode_of_load(plan.load_type)))
+            run = await opened(ports, replace(run, mode=mode_of_load(plan.load_type)))
     except PermanentError as error:
-        await ports.completion.fail(await _open(ports, run), str(error))
+        await ports.completion.fail(await opened(ports, run), str(error))
         return
     except TemporaryError as error:
         # Waiting for one's turn costs receives, too: only a run that was opened before has been refused before.
@@ -167,13 +168,6 @@ def _new_run(load: Load) -> Run:
         destination=load.ports.tree_of(load.pipeline),
         parent=load.request.parent,
     )
-
-
-async def _open(ports: Ports, run: Run) -> Run:
-    """The run as it is in the ledger, opened if it was not."""
-    if await ports.ledger.open_run(run):
-        return run
-    return await ports.ledger.run(run.run_id) or run
 
 
 async def _dispatch(load: Load, plan: LoadPlan) -> None:

@@ -1,6 +1,5 @@
 """Records of an API: exactly those of the window, in the source's own text, however the API filters."""
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -14,35 +13,12 @@ from tests.rest_support import (
     SHIPMENTS,
     CommerceServer,
     Reader,
-    commerce_server,
-    open_reader,
     payment,
     pipeline_of,
 )
 
 HOUR = [payment(n, f"10:{n:02d}:00Z") for n in range(25)]
 """One payment a minute."""
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommerceServer]:
-    """One server for all tests here."""
-    with commerce_server(tmp_path_factory.mktemp("commerce")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: CommerceServer) -> CommerceServer:
-    """The server without records, trouble and memory."""
-    running.reset()
-    return running
-
-
-@pytest.fixture
-async def reader() -> AsyncIterator[Reader]:
-    """A reader with the right key."""
-    async with open_reader() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("since", ["honoured", "exclusive", "ignored", "refused"])

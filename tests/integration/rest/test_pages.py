@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +15,6 @@ from tests.rest_support import (
     CommerceServer,
     Reader,
     command_of,
-    commerce_server,
     open_reader,
     payment,
     pipeline_of,
@@ -25,27 +23,6 @@ from tests.rest_support import (
 
 HOUR = [payment(n, f"10:{n:02d}:00Z") for n in range(25)]
 """One payment a minute."""
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommerceServer]:
-    """One server for all tests here."""
-    with commerce_server(tmp_path_factory.mktemp("commerce")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: CommerceServer) -> CommerceServer:
-    """The server without records, trouble and memory."""
-    running.reset()
-    return running
-
-
-@pytest.fixture
-async def reader() -> AsyncIterator[Reader]:
-    """A reader with the right key."""
-    async with open_reader() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("pagination", ["page", "cursor"])

@@ -2,7 +2,6 @@
 
 import json
 import traceback
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -15,69 +14,43 @@ from tests.rest_support import (
     SECRET,
     CommerceServer,
     Reader,
-    commerce_server,
     open_reader,
-    payment,
     pipeline_of,
 )
 
-RECORDS = [payment(n, f"10:{n:02d}:00Z") for n in range(10)]
 ALL = list(range(10))
 OTHER_KEY = KEY[::-1]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommerceServer]:
-    """One server for all tests here."""
-    with commerce_server(tmp_path_factory.mktemp("commerce")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: CommerceServer) -> CommerceServer:
-    """The server with ten records, three of them a page."""
-    running.reset()
-    running.put(RECORDS)
-    running.behave(cap=3)
-    return running
-
-
-@pytest.fixture
-async def reader() -> AsyncIterator[Reader]:
-    """A reader with the right key."""
-    async with open_reader() as opened:
-        yield opened
-
-
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_rotated_key(server: CommerceServer, reader: Reader, status: int) -> None:
+async def test_a_rotated_key(stocked: CommerceServer, reader: Reader, status: int) -> None:
     """A key that was replaced in mid-reading is read again, once, and the reading goes on."""
-    await reader.numbers(pipeline_of(PAYMENTS, server.url))
-    server.forget()
-    server.keys(OTHER_KEY)
+    await reader.numbers(pipeline_of(PAYMENTS, stocked.url))
+    stocked.forget()
+    stocked.keys(OTHER_KEY)
     reader.secrets.stored[SECRET] = json.dumps({"api_key": OTHER_KEY})
-    server.faults({"status": status, "times": 1})
-    assert await reader.numbers(pipeline_of(PAYMENTS, server.url)) == ALL
-    assert [request["status"] for request in server.log()] == [status, 200, 200, 200, 200, 200]
+    stocked.faults({"status": status, "times": 1})
+    assert await reader.numbers(pipeline_of(PAYMENTS, stocked.url)) == ALL
+    assert [request["status"] for request in stocked.log()] == [status, 200, 200, 200, 200, 200]
     assert reader.time.waits == []
 
 
-async def test_a_key_that_stays_refused(server: CommerceServer, reader: Reader) -> None:
+async def test_a_key_that_stays_refused(stocked: CommerceServer, reader: Reader) -> None:
     """A key that is refused and was not replaced is the end; so is a fresh one that is refused too."""
-    server.keys("somebody else's")
+    stocked.keys("somebody else's")
     with pytest.raises(PermanentError, match="401: Unauthorized"):
-        await reader.lines(pipeline_of(PAYMENTS, server.url))
-    assert len(server.log()) == 1
+        await reader.lines(pipeline_of(PAYMENTS, stocked.url))
+    assert len(stocked.log()) == 1
     reader.secrets.stored[SECRET] = OTHER_KEY
     with pytest.raises(PermanentError, match="401: Unauthorized"):
-        await reader.lines(pipeline_of(PAYMENTS, server.url))
-    assert len(server.log()) == 3
+        await reader.lines(pipeline_of(PAYMENTS, stocked.url))
+    assert len(stocked.log()) == 3
 
 
-async def test_an_api_without_a_key(server: CommerceServer, reader: Reader) -> None:
+async def test_an_api_without_a_key(stocked: CommerceServer, reader: Reader) -> None:
     """Where no secret is declared no key is sent."""
     with pytest.raises(PermanentError, match="401"):
-        await reader.lines(pipeline_of(PAYMENTS, server.url, secret=None))
+        await reader.lines(pipeline_of(PAYMENTS, stocked.url, secret=None))
 
 
 @pytest.mark.parametrize(
@@ -91,19 +64,19 @@ async def test_an_api_without_a_key(server: CommerceServer, reader: Reader) -> N
         "hunter2é" * 5,
     ],
 )
-async def test_a_secret_that_is_no_key(server: CommerceServer, text: str) -> None:
+async def test_a_secret_that_is_no_key(stocked: CommerceServer, text: str) -> None:
     """A secret that holds no key is refused by its name before anything is asked, and is not shown."""
     async with open_reader(text) as reader:
         with pytest.raises(PermanentError, match=f"secret {SECRET} holds no API key: at least 20") as refused:
-            await reader.lines(pipeline_of(PAYMENTS, server.url))
+            await reader.lines(pipeline_of(PAYMENTS, stocked.url))
     assert "hunter2" not in "".join(traceback.format_exception(refused.value))
-    assert server.log() == []
+    assert stocked.log() == []
 
 
-async def test_a_secret_that_is_not_there(server: CommerceServer, reader: Reader) -> None:
+async def test_a_secret_that_is_not_there(stocked: CommerceServer, reader: Reader) -> None:
     """A secret that does not exist fails with its name."""
     with pytest.raises(MissingObjectError, match="nowhere"):
-        await reader.lines(pipeline_of(PAYMENTS, server.url, secret="nowhere"))  # noqa: S106 - a secret's name
+        await reader.lines(pipeline_of(PAYMENTS, stocked.url, secret="nowhere"))  # noqa: S106 - a secret's name
 
 
 @pytest.mark.parametrize(
@@ -121,11 +94,11 @@ async def test_a_secret_that_is_not_there(server: CommerceServer, reader: Reader
     ],
     ids=lambda rule: "-".join(f"{name}={str(value)[:20]}" for name, value in rule.items()),
 )
-async def test_the_key_is_never_shown(server: CommerceServer, reader: Reader, rule: dict[str, Any]) -> None:
+async def test_the_key_is_never_shown(stocked: CommerceServer, reader: Reader, rule: dict[str, Any]) -> None:
     """Whatever the API repeats of a key, no error, no chained error and no line of the log holds a part of it."""
-    server.faults(rule)
+    stocked.faults(rule)
     with capture_logs() as lines, pytest.raises((PermanentError, TemporaryError)) as refused:
-        await reader.lines(pipeline_of(PAYMENTS, server.url))
+        await reader.lines(pipeline_of(PAYMENTS, stocked.url))
     shown = "".join(traceback.format_exception(refused.value)) + str(lines)
     error: BaseException | None = refused.value
     while error is not None:
@@ -135,10 +108,10 @@ async def test_the_key_is_never_shown(server: CommerceServer, reader: Reader, ru
     assert KEY[-8:] not in shown
 
 
-async def test_no_key_of_a_rotation_is_shown(server: CommerceServer, reader: Reader) -> None:
+async def test_no_key_of_a_rotation_is_shown(stocked: CommerceServer, reader: Reader) -> None:
     """Neither the key that was refused nor the fresh one that is refused too is shown."""
-    await reader.lines(pipeline_of(PAYMENTS, server.url))
+    await reader.lines(pipeline_of(PAYMENTS, stocked.url))
     reader.secrets.stored[SECRET] = OTHER_KEY
-    server.faults({"status": 401, "body": json.dumps({"message": f"Neither {KEY} nor {OTHER_KEY}"})})
+    stocked.faults({"status": 401, "body": json.dumps({"message": f"Neither {KEY} nor {OTHER_KEY}"})})
     with pytest.raises(PermanentError, match=r"401: Neither \*+ nor \*+$"):
-        await reader.lines(pipeline_of(PAYMENTS, server.url))
+        await reader.lines(pipeline_of(PAYMENTS, stocked.url))
