@@ -54,8 +54,8 @@ async def land_group(ports: Ports, members: dict[str, Pipeline], request: PlanRu
         return
     entities = [child.removeprefix(child_run(run.run_id, "")) for child in run.children]
     # What the run was opened with: what a request without a load type means may have been set anew meanwhile.
-    opened = request.model_copy(update={"load": LoadPayload(load_type=LoadType(run.mode.value))})
-    requests = [_request(opened, entity) for entity in entities]
+    settled = request.model_copy(update={"load": LoadPayload(load_type=LoadType(run.mode.value))})
+    requests = [_request(settled, entity) for entity in entities]
     await ports.publisher.send(PLAN_QUEUE, requests, run_id=run.run_id)
     log.info("run of a group dispatched", run_id=run.run_id, entities=entities)
 
