@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from contracts.catalog import FACTS, FETCHER_COMMANDS, MERGER_COMMANDS, MESSAGES, PLANNER_COMMANDS, VALIDATOR_COMMANDS
+from contracts.catalog import (
+    CHUNK_COMMANDS,
+    FACTS,
+    FETCHER_COMMANDS,
+    MERGER_COMMANDS,
+    MESSAGES,
+    PLANNER_COMMANDS,
+    VALIDATOR_COMMANDS,
+)
 from contracts.envelope import Payload
 from contracts.topology import TOPOLOGY, Queue, Topology
 
@@ -23,6 +31,7 @@ CONSUMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "fetcher": tuple(FETCHER_COMMANDS),
         "validator": (*VALIDATOR_COMMANDS, NOTIFICATION),
         "merger": (*MERGER_COMMANDS, NOTIFICATION),
+        "chunk_worker": tuple(CHUNK_COMMANDS),
     }
 )
 """Kinds that each service reads from its queue."""
@@ -36,6 +45,7 @@ EMITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "fetch-segments": ("FetchSegment", "FetchSlice"),
             "validate-objects": ("ValidateSegment", "ValidateFetched"),
             "merge-segments": ("MergeSegment",),
+            "chunk-jobs": ("ProcessChunk",),
             "pipeline-events": ("RunCompleted", "RunFailed", "LimitReached", "SchemaChanged"),
         },
         "fetcher": {"raw-objects": (NOTIFICATION,), "pipeline-events": ("RunFailed", "RunCompleted")},
@@ -55,6 +65,8 @@ EMITS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
                 "LimitReached",
             ),
         },
+        "chunk_worker": {"pipeline-events": ("RunCompleted", "RunFailed")},
+        "state machine": {"chunk-jobs": ("RunAction", "ProcessChunk")},
     }
 )
 """Kinds that each sender emits, by channel. A notification is emitted by writing an object."""

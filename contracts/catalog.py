@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from contracts.checkpoints import CheckpointMerged, CheckpointRestored, RestoreCheckpoint
+from contracts.chunks import ProcessChunk, RunAction
 from contracts.envelope import Payload
 from contracts.fetching import FetchSegment, ValidateFetched
 from contracts.loads import FetchSlice, WriteParts
@@ -28,6 +29,7 @@ PLANNER_COMMANDS = _by_kind(PlanRun, ScheduledScan)
 FETCHER_COMMANDS = _by_kind(FetchSegment, FetchSlice)
 VALIDATOR_COMMANDS = _by_kind(ValidateSegment, ValidateFetched)
 MERGER_COMMANDS = _by_kind(MergeSegment, RestoreCheckpoint, WriteParts)
+CHUNK_COMMANDS = _by_kind(ProcessChunk, RunAction)
 FACTS = _by_kind(
     RunCompleted,
     RunFailed,
@@ -39,5 +41,5 @@ FACTS = _by_kind(
     LoadPublished,
 )
 MESSAGES: Mapping[str, type[Payload]] = MappingProxyType(
-    {**PLANNER_COMMANDS, **FETCHER_COMMANDS, **VALIDATOR_COMMANDS, **MERGER_COMMANDS, **FACTS}
+    {**PLANNER_COMMANDS, **FETCHER_COMMANDS, **VALIDATOR_COMMANDS, **MERGER_COMMANDS, **CHUNK_COMMANDS, **FACTS}
 )

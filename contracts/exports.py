@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from contracts.asyncapi import build_asyncapi
 from contracts.catalog import MESSAGES
 from contracts.checkpoints import CommitManifest
+from contracts.chunk_jobs import ChunkJob
+from contracts.chunks import ActionPayload, ActionResult, ChunkKeys, ChunkOutcome, ChunkPayload, ChunkPlan
 from contracts.envelope import Message
 from contracts.groups import Group
 from contracts.loads import GroupResult, LandedSegment, Landing, LoadManifest, LoadPlan
@@ -47,6 +49,8 @@ STORED: tuple[type[BaseModel], ...] = (
     LandedSegment,
     LoadManifest,
     GroupResult,
+    ChunkPlan,
+    ChunkKeys,
 )
 """Documents that lie in S3 and are read by every later release."""
 
@@ -58,6 +62,10 @@ SCAN: tuple[type[BaseModel], ...] = (
     CollectResponse,
     LoadPayload,
     LoadResponse,
+    ChunkPayload,
+    ActionPayload,
+    ActionResult,
+    ChunkOutcome,
 )
 """What the caller of a run sends and gets back."""
 
@@ -91,7 +99,8 @@ def schema_document(name: str, model: type[BaseModel], schema_version: int) -> D
 def export_documents() -> dict[str, Document]:
     """Every exported document by name; a file is called ``{name}.json``."""
     versioned = {name: (model, model.schema_version) for name, model in MESSAGES.items()}
-    plain: dict[str, type[BaseModel]] = {"envelope": Message, "pipeline": Pipeline, "group": Group, **RECORDS}
+    plain: dict[str, type[BaseModel]] = {"envelope": Message, "pipeline": Pipeline, "group": Group, "job": ChunkJob}
+    plain |= RECORDS
     plain |= {model.__name__: model for model in (*STORED, *SCAN)}
     documents = {name: schema_document(name, model, version) for name, (model, version) in versioned.items()}
     documents |= {name: schema_document(name, model, REVISIONS.get(name, 1)) for name, model in plain.items()}

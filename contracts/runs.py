@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
 
+from contracts.chunks import ChunkPayload
 from contracts.envelope import Contract, Payload
 from contracts.segments import Occurrence
 
@@ -20,15 +21,17 @@ class RunMode(StrEnum):
     BACKFILL = "backfill"
     FULL = "full"
     KEYS = "keys"
+    CHUNKS = "chunks"
 
 
 class RunState(StrEnum):
-    """Where a run stands. Only RUNNING runs change; the others are final."""
+    """Where a run stands. Runs that are PLANNING or RUNNING change; the others have ended."""
 
     PLANNING = "planning"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class ScanPayload(Contract):
@@ -82,6 +85,7 @@ class PlanRun(Payload):
     payload: ScanPayload = ScanPayload()
     collect: CollectPayload = CollectPayload()
     load: LoadPayload = LoadPayload()
+    chunk: ChunkPayload = ChunkPayload()
     entities: list[str] = Field(default_factory=list, description="of a group: only these; default: all")
     parent: str | None = Field(default=None, description="the group's run that this one is a part of")
     dry_run: bool = Field(default=False, description="make the plan and show it (plans/{run_id}/preview.json), no more")
@@ -99,6 +103,7 @@ class ScheduledScan(Payload):
     slot: datetime = Field(description="the scheduled time, as the scheduler gives it")
     collect: CollectPayload = CollectPayload()
     load: LoadPayload = LoadPayload()
+    chunk: ChunkPayload = ChunkPayload()
 
     def dedup_id(self) -> str:
         """One run per pipeline and slot."""

@@ -81,6 +81,15 @@ class Schedule(Contract):
     queue: str = "plan-requests"
 
 
+class StateMachine(Contract):
+    """A Step Functions state machine that asks a chunk worker for what it does, and waits for the answers."""
+
+    name: str
+    pipeline: str = Field(description="the chunked job")
+    definition: str = Field(description="file in infra/terraform/modules/state_machine")
+    queue: str = "chunk-jobs"
+
+
 class Topology(Contract):
     """Everything that must exist for the services to run."""
 
@@ -91,6 +100,7 @@ class Topology(Contract):
     tables: list[Table]
     buckets: list[Bucket]
     schedules: list[Schedule]
+    state_machines: list[StateMachine] = Field(default_factory=list)
 
     def queue(self, name: str) -> Queue:
         """The declared queue of this name; KeyError if there is none."""
@@ -148,6 +158,15 @@ TOPOLOGY = Topology(
             max_receives=20,  # waiting for another merger's lease costs receives without blame
             maximum_concurrency=8,
         ),
+        Queue(
+            name="chunk-jobs",
+            consumer="chunk_worker",
+            timeout_s=900,
+            batch_size=1,
+            batch_window_s=0,
+            max_receives=100,  # what holds a chunk back without blame; a chunk that fails goes to the DLQ much earlier
+            maximum_concurrency=5,
+        ),
     ],
     topics=[Topic(name="raw-objects"), Topic(name="validated-segments"), Topic(name="pipeline-events")],
     subscriptions=[
@@ -191,5 +210,10 @@ TOPOLOGY = Topology(
         Schedule(name="visit-events-sweep", pipeline="visit_events", expression="rate(1 hour)"),
         Schedule(name="nyc-311-daily", pipeline="nyc_311", expression="cron(0 6 * * ? *)"),
         Schedule(name="ecommerce-daily", pipeline="ecommerce", expression="cron(0 2 * * ? *)"),
+        Schedule(name="conflict-report-daily", pipeline="conflict_report", expression="cron(30 3 * * ? *)"),
+    ],
+    state_machines=[
+        StateMachine(name="conflict-report", pipeline="conflict_report", definition="phase_1.asl.json"),
+        StateMachine(name="conflict-report-chunked", pipeline="conflict_report", definition="phase_2.asl.json"),
     ],
 )

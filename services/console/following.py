@@ -17,7 +17,7 @@ from services.runtime.ledger import Run
 POLL_S = 0.25
 IDLE_READINGS = 4
 """Readings in a row without work that make "idle": an event may be between its bucket and its queue."""
-FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED})
+FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from services.runtime.watermarks import Watermarks
 
 log = structlog.get_logger()
 
-ENDED = frozenset({RunState.SUCCEEDED, RunState.FAILED})
+ENDED = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)

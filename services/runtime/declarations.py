@@ -12,6 +12,8 @@ from contracts.sources import FetchedName
 from contracts.targets import PartitionTarget
 from services.runtime.failures import BadDeclarationError
 
+PLACES = ("source", "sources", "target", "entities")
+"""Tables of a declaration in which ``${NAME}`` stands for a variable of the environment."""
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -21,7 +23,7 @@ def load_pipeline(path: Path) -> Pipeline:
     Raises:
         BadDeclarationError: the file cannot be read, is not TOML or does not declare a pipeline.
     """
-    return _pipeline(_document(path, {}), path)
+    return _pipeline(read_document(path, {}), path)
 
 
 def load_pipelines(folder: Path, environ: Mapping[str, str] | None = None) -> dict[str, Pipeline]:
@@ -54,7 +56,7 @@ def load_groups(folder: Path) -> dict[str, Group]:
     Raises:
         BadDeclarationError: one of them is wrong.
     """
-    documents = [(path, _document(path, {})) for path in sorted(folder.glob("*.toml"))]
+    documents = [(path, read_document(path, {})) for path in sorted(folder.glob("*.toml"))]
     groups = [_parsed(document, path) for path, document in documents if GROUP_KEY in document]
     return {group.name: group for group in groups}
 
@@ -66,7 +68,7 @@ def unset_variable(text: str) -> str | None:
 
 
 def _declared(path: Path, environ: Mapping[str, str]) -> list[Pipeline]:
-    document = _document(path, environ)
+    document = read_document(path, environ)
     if GROUP_KEY not in document:
         return [_pipeline(document, path)]
     try:
@@ -89,12 +91,16 @@ def _pipeline(document: Mapping[str, Any], path: Path) -> Pipeline:
         raise BadDeclarationError(str(error)) from error
 
 
-def _document(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+def read_document(path: Path, environ: Mapping[str, str], places: Iterable[str] = PLACES) -> dict[str, Any]:
+    """A declaration as a document, with the variables of its ``places`` filled in.
+
+    Raises:
+        BadDeclarationError: the file cannot be read, or is not TOML.
+    """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadDeclarationError(f"{path}: {error}") from error
-    places = ("source", "sources", "target", "entities")
     return document | {place: _filled(document[place], environ) for place in places if place in document}
 
 

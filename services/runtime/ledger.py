@@ -77,6 +77,10 @@ class Run:
     """Of a group's run: the runs of its entities. It ends when all of them have."""
     log: str | None = None
     """Of a group's run: ``{bucket}/{key}`` of the log object that is written when it ends."""
+    failed: int = 0
+    """Of a chunked run: chunks that failed; ``planned`` and ``settled`` count its chunks, too."""
+    paused: bool = False
+    """Of a chunked run: an operator holds it, so no further chunk of it is begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,14 @@ class Ledger(Protocol):
 
     async def finish_run(self, run_id: str, state: RunState, *, reason: str | None = None) -> bool:
         """PLANNING or RUNNING → a final state; True for the one call that did it."""
+        ...
+
+    async def pause_run(self, run_id: str, *, paused: bool) -> bool:
+        """Hold an unfinished run, or let it go on; False if it has ended."""
+        ...
+
+    async def reopen_run(self, run_id: str) -> bool:
+        """FAILED or CANCELLED → RUNNING, and not paused; False if it has not ended, or has succeeded."""
         ...
 
     async def block_run(self, run_id: str, reason: str) -> None:

@@ -161,6 +161,33 @@ class FakeLedger:
 
         return await self.effects.perform(f"finish run {run_id} as {state}", finish)
 
+    async def pause_run(self, run_id: str, *, paused: bool) -> bool:
+        """See ``Ledger``."""
+
+        def pause() -> bool:
+            run = self._run(run_id)
+            if run.state in UNFINISHED:
+                self.table.runs[run_id] = replace(run, paused=paused)
+            return run.state in UNFINISHED
+
+        return await self.effects.perform(f"pause run {run_id}: {paused}", pause)
+
+    async def reopen_run(self, run_id: str) -> bool:
+        """See ``Ledger``."""
+        stamp = uuid4().hex
+
+        def reopen() -> bool:
+            run = self._run(run_id)
+            if run.state in {RunState.FAILED, RunState.CANCELLED}:
+                self.table.runs[run_id] = replace(
+                    run, state=RunState.RUNNING, paused=False, reason=None, finished_at=None
+                )
+                self.table.blocked.pop(run_id, None)
+                self.table.stamps[f"reopened {run_id}"] = stamp
+            return self.table.stamps.get(f"reopened {run_id}") == stamp
+
+        return await self.effects.perform(f"reopen run {run_id}", reopen)
+
     async def block_run(self, run_id: str, reason: str) -> None:
         """See ``Ledger``."""
 

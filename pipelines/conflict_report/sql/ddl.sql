@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS settings (
     "RunID" text,
     "SnapshotAt" timestamptz
 );
--- "RunID" says whose snapshot conflictvisitmaps_temp holds: chunks of any other run are refused.
+-- "RunID" says for people whose snapshot conflictvisitmaps_temp holds; tidegate_jobs says it for the workers.
 
 INSERT INTO settings DEFAULT VALUES ON CONFLICT DO NOTHING;
 
@@ -107,16 +107,3 @@ CREATE INDEX IF NOT EXISTS conflictvisitmaps_temp_equal
     ON conflictvisitmaps_temp ("LargeKey", "Begins", "Ends", "Started", "Place") WHERE "LargeKey" IS NOT NULL;
 CREATE INDEX IF NOT EXISTS conflictvisitmaps_temp_order
     ON conflictvisitmaps_temp ("KeyPlace", "Started", "Place") WHERE "LargeKey" IS NOT NULL;
-
-CREATE TABLE IF NOT EXISTS conflict_chunks (
-    run_id text NOT NULL,
-    chunk_id text NOT NULL,
-    state text NOT NULL CHECK (state IN ('planned', 'marked', 'done', 'split')),
-    fencing_token bigint NOT NULL DEFAULT 0,
-    planned_rows bigint NOT NULL,
-    updated_rows bigint,
-    planned_at timestamptz NOT NULL DEFAULT now(),
-    marked_at timestamptz,
-    done_at timestamptz,
-    PRIMARY KEY (run_id, chunk_id)
-);

@@ -209,6 +209,36 @@ class DynamoLedger:
             return await self._is_stamped(key_of_run(run_id), "finished_by", stamp)
         return True
 
+    async def pause_run(self, run_id: str, *, paused: bool) -> bool:
+        """Hold an unfinished run, or let it go on; False if it has ended."""
+        try:
+            await self._update(
+                key_of_run(run_id),
+                sets={"paused": paused},
+                condition="#state IN (:planning, :running)",
+                values=UNFINISHED,
+            )
+        except ConflictError:
+            await self._require(run_id)
+            return False
+        return True
+
+    async def reopen_run(self, run_id: str) -> bool:
+        """FAILED or CANCELLED → RUNNING, and not paused; False if it has not ended, or has succeeded."""
+        stamp = _stamp()
+        try:
+            await self._update(
+                key_of_run(run_id),
+                sets={"state": RunState.RUNNING, "paused": False, "reopened_by": stamp},
+                removes=["finished_at", "reason", "blocked"],
+                condition="#state IN (:failed, :cancelled)",
+                values={"failed": RunState.FAILED, "cancelled": RunState.CANCELLED},
+            )
+        except ConflictError:
+            await self._require(run_id)
+            return await self._is_stamped(key_of_run(run_id), "reopened_by", stamp)
+        return True
+
     async def block_run(self, run_id: str, reason: str) -> None:
         """Say on an unfinished run why nothing moves; the next segment that is merged clears it."""
         try:

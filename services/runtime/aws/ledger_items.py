@@ -47,6 +47,8 @@ def read_run(item: Item) -> Run:
         parent=item.get("parent"),
         children=tuple(item.get("children", ())),
         log=item.get("log"),
+        failed=item.get("failed", 0),
+        paused=item.get("paused", False),
     )
 
 

@@ -13,6 +13,9 @@ from tests.integration.conflict_report.oracle import COMPUTED
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 SQL = PROJECT / "pipelines" / "conflict_report" / "sql"
+PROTOCOL = PROJECT / "services" / "runtime" / "postgres" / "chunk_sql"
+JOB = "conflict_report"
+OPEN = ("planned", "marked")
 FIRST_DAY, LAST_DAY = date(2026, 1, 1), date(2026, 12, 31)
 
 Key = tuple[date, str | None]
@@ -20,11 +23,13 @@ Key = tuple[date, str | None]
 
 def sql(name: str) -> str:
     """The text of one statement."""
-    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+    own = SQL / f"{name}.sql"
+    return (own if own.exists() else PROTOCOL / f"{name}.sql").read_text(encoding="utf-8")
 
 
 async def create(connection: Connection) -> None:
     """Tables and functions, in an empty database."""
+    await connection.execute(sql("tables"))
     await connection.execute(sql("ddl"))
     await connection.execute(sql("rules"))
 
@@ -32,6 +37,7 @@ async def create(connection: Connection) -> None:
 async def take_snapshot(connection: Connection, run: str, *, days: tuple[date, date] = (FIRST_DAY, LAST_DAY)) -> None:
     """Task 01."""
     async with connection.transaction():
+        await connection.execute(sql("open"), JOB, run)
         await connection.execute(sql("task_01_open"), run)
         await connection.execute(sql("task_01_release"))
         await connection.execute(sql("task_01_clear"))
@@ -57,7 +63,7 @@ class Chunk:
 async def mark(connection: Connection, chunk: Chunk, token: int) -> int | None:
     """Claim and mark; rows marked, or None if the claim was refused."""
     async with connection.transaction():
-        if await connection.fetchrow(sql("claim"), chunk.run, chunk.id, token, chunk.rows) is None:
+        if await connection.fetchrow(sql("claim"), JOB, chunk.run, chunk.id, token, chunk.rows) is None:
             return None
         return count(await connection.execute(sql("mark"), *chunk.arrays))
 
@@ -65,11 +71,16 @@ async def mark(connection: Connection, chunk: Chunk, token: int) -> int | None:
 async def update(connection: Connection, chunk: Chunk, token: int) -> int | None:
     """Check the fence, update and note it; rows updated, or None if the fence did not let it pass."""
     async with connection.transaction():
-        if await connection.fetchrow(sql("fence"), chunk.run, chunk.id, token) is None:
+        if await connection.fetchrow(sql("fence"), JOB, chunk.run, chunk.id, token) is None:
             return None
         rows = count(await connection.execute(sql("task_02_chunk"), *chunk.arrays))
         await connection.execute(sql("done"), chunk.run, chunk.id, rows)
         return rows
+
+
+async def unfinished(connection: Connection, run: str) -> list[str]:
+    """Chunks of a run that are neither done nor split."""
+    return [row["chunk_id"] for row in await connection.fetch(sql("chunks"), run) if row["state"] in OPEN]
 
 
 def count(tag: str) -> int:

@@ -8,6 +8,7 @@ import pytest
 from services.console.demo.home_care import HomeCare, fill
 from tests.integration.conflict_report.report_support import (
     FIRST_DAY,
+    JOB,
     Chunk,
     count,
     digest,
@@ -16,6 +17,7 @@ from tests.integration.conflict_report.report_support import (
     sql,
     status,
     take_snapshot,
+    unfinished,
     update,
 )
 from tests.postgres_support import Database
@@ -72,7 +74,7 @@ async def test_a_done_chunk_is_not_written_again(connection: Connection, chunks:
     assert await mark(connection, chunk, 2) is None
     assert await update(connection, chunk, 2) is None
     assert await connection.fetchval(versions) == before
-    said = await connection.fetchrow(sql("chunk"), chunk.run, chunk.id)
+    said = await connection.fetchrow(sql("chunk"), JOB, chunk.run, chunk.id)
     assert (said["state"], said["fencing_token"], said["updated_rows"]) == ("done", 1, chunk.rows)
 
 
@@ -84,7 +86,7 @@ async def test_a_claim_waits_for_an_update_under_way(
     await mark(connection, chunk, 1)
     transaction = connection.transaction()
     await transaction.start()
-    assert await connection.fetchrow(sql("fence"), chunk.run, chunk.id, 1)
+    assert await connection.fetchrow(sql("fence"), JOB, chunk.run, chunk.id, 1)
     claiming = asyncio.create_task(mark(second, chunk, 2))
     rows = count(await connection.execute(sql("task_02_chunk"), *chunk.arrays))
     await connection.execute(sql("done"), chunk.run, chunk.id, rows)
@@ -101,7 +103,7 @@ async def test_chunks_of_an_earlier_snapshot_are_refused(connection: Connection,
     assert await status(connection) == {"pending": ROWS}
     assert await update(connection, early, 1) is None
     assert await mark(connection, late, 1) is None
-    said = await connection.fetchrow(sql("chunk"), early.run, early.id)
+    said = await connection.fetchrow(sql("chunk"), JOB, early.run, early.id)
     assert said["snapshot_run"] == "next"
 
 
@@ -117,7 +119,7 @@ async def test_the_status_is_true_at_every_step(
 
     transaction = second.transaction()
     await transaction.start()
-    await second.fetchrow(sql("fence"), chunk.run, chunk.id, 1)
+    await second.fetchrow(sql("fence"), JOB, chunk.run, chunk.id, 1)
     await second.execute(sql("task_02_chunk"), *chunk.arrays)
     assert await status(connection) == locked, "nothing is completed before it is committed"
     second.terminate()
@@ -139,11 +141,12 @@ async def test_the_status_is_true_at_every_step(
 async def test_a_run_is_over_when_its_last_chunk_is_done(connection: Connection, chunks: list[Chunk]) -> None:
     """The flag that a run is in progress falls with its last chunk; rows of the next run count as pending again."""
     for chunk in chunks:
-        assert await connection.fetchrow(sql("finish"), "run") is None
+        assert await unfinished(connection, "run")
         await mark(connection, chunk, 1)
         await update(connection, chunk, 1)
     assert await connection.fetchval('SELECT "InProgressFlag" FROM settings') == 1
-    assert await connection.fetchrow(sql("finish"), "run") is not None
+    assert not await unfinished(connection, "run")
+    await connection.execute(sql("finish"), "run")
     assert await connection.fetchval('SELECT "InProgressFlag" FROM settings') == 0
     await take_snapshot(connection, "next")
     assert await status(connection) == {"completed": ROWS}
@@ -165,9 +168,9 @@ async def test_a_split_chunk_lives_on_in_its_parts(connection: Connection, chunk
         await connection.execute(sql("plan"), "run", [part.id for part in parts], [0, 0])
     assert await mark(connection, whole, 2) is None
     assert await update(connection, whole, 1) is None
-    assert await connection.fetchrow(sql("finish"), "run") is None
+    assert await unfinished(connection, "run")
     for part in parts:
         assert await mark(connection, part, 1) == 0, "its rows are marked already"
         await update(connection, part, 1)
     assert await status(connection) == {"completed": ROWS}
-    assert await connection.fetchrow(sql("finish"), "run") is not None
+    assert not await unfinished(connection, "run")

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from contracts.pipelines import Pipeline
 from contracts.topology import TOPOLOGY, Queue
+from services.runtime.chunking.jobs import load_jobs
 from services.runtime.declarations import load_pipelines
 from services.runtime.settings import PROJECT
 
@@ -64,7 +65,8 @@ def test_a_queue_that_breaks_the_rules_cannot_be_declared(field: str, value: int
 def test_schedules_name_pipelines_and_queues_that_exist() -> None:
     """A schedule for an unknown pipeline would fail once an hour."""
     groups = {pipeline.group for pipeline in PIPELINES.values()}
-    assert {schedule.pipeline for schedule in TOPOLOGY.schedules} <= PIPELINES.keys() | groups
+    jobs = load_jobs(PROJECT / "pipelines", {}).keys()
+    assert {schedule.pipeline for schedule in TOPOLOGY.schedules} <= PIPELINES.keys() | groups | jobs
     assert {schedule.queue for schedule in TOPOLOGY.schedules} <= QUEUES.keys()
 
 

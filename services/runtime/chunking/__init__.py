@@ -1,0 +1,1 @@
+"""Chunked jobs: what their planning, their workers and their operators share."""
