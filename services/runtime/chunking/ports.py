@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from contracts.chunks import ChunkKeys, ChunkOutcome, ChunkPlan, PlannedChunk
 from services.runtime.chunking.jobs import LoadedJob
@@ -74,6 +74,42 @@ class JobDatabases(Protocol):
 
     def of(self, job: LoadedJob) -> JobDatabase:
         """The database that a job's declaration names."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of another database, with the names of their columns."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+
+
+class AnalyticsSource(Protocol):
+    """The other database that a job can take its snapshot from.
+
+    Every method raises PermanentError with the server's own words where it refuses, and TemporaryError where it does
+    not answer now; no text ever holds a secret.
+    """
+
+    async def check(self) -> str:
+        """Ask it something; what it is and as whom it was asked, for people."""
+        ...
+
+    def read(self, query: str, given: Sequence[str | date]) -> AsyncIterator[Batch]:
+        """The rows of a query, a batch at a time."""
+        ...
+
+
+class AnalyticsSources(Protocol):
+    """Knows the analytics database of each job."""
+
+    def of(self, job: LoadedJob) -> AnalyticsSource:
+        """The one that a job's declaration names.
+
+        Raises:
+            BadDeclarationError: it names none, or one whose extra is not installed.
+        """
         ...
 
 
