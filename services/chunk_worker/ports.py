@@ -85,8 +85,8 @@ class ChunkTables(Protocol):
 
     Connections are as many as the settings allow and no more; who finds none free waits. Every method raises
     PermanentError with the server's own words where it refuses, ChunkTimeoutError where a statement took too long, and
-    TemporaryError where the server does not answer now, breaks off (then whatever was asked may have happened) or has no
-    slot free. Cancelling a call ends its transaction.
+    TemporaryError where the server does not answer now, breaks off (then whatever was asked may have happened) or has
+    no slot free. Cancelling a call ends its transaction.
     """
 
     async def standing(self, job: LoadedJob, run_id: str, chunk_id: str) -> Standing:
