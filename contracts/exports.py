@@ -23,6 +23,7 @@ from contracts.pipelines import Pipeline
 from contracts.plans import CollectPlan, PlanPreview
 from contracts.records import RECORDS
 from contracts.runs import (
+    ChunkRunResponse,
     CollectPayload,
     CollectResponse,
     ErrorResponse,
@@ -66,6 +67,7 @@ SCAN: tuple[type[BaseModel], ...] = (
     ActionPayload,
     ActionResult,
     ChunkOutcome,
+    ChunkRunResponse,
 )
 """What the caller of a run sends and gets back."""
 

@@ -66,3 +66,4 @@ class PlanPreview(Contract):
     frontier: str | None = None
     limit: PositiveInt | None = None
     error: str | None = Field(default=None, description="why no plan can be made")
+    warnings: list[str] = Field(default_factory=list, description="what an operator should know before the run")

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import AwareDatetime, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import AwareDatetime, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 
 from contracts.chunks import ChunkPayload
 from contracts.envelope import Contract, Payload
@@ -90,6 +90,7 @@ class PlanRun(Payload):
     parent: str | None = Field(default=None, description="the group's run that this one is a part of")
     dry_run: bool = Field(default=False, description="make the plan and show it (plans/{run_id}/preview.json), no more")
     occurrences: list[Occurrence] = Field(default_factory=list, description="what a replay reads again")
+    resume: bool = Field(default=False, description="of a chunked run: go on where it was paused, cancelled or failed")
 
     def dedup_id(self) -> str:
         """One plan per run."""
@@ -235,6 +236,26 @@ class CollectResponse(Contract):
 
     status_code: int = Field(alias="statusCode")
     body: CollectBody
+
+
+class ChunkRunBody(Contract):
+    """What a chunked run did."""
+
+    message: str
+    run_id: str
+    chunks: NonNegativeInt
+    chunks_failed: NonNegativeInt
+    rows: NonNegativeInt = Field(description="rows updated")
+    seconds: NonNegativeFloat = Field(description="from the run's opening to its end")
+
+
+class ChunkRunResponse(Contract):
+    """The response of a chunked run: 200, or 500 if it did not do all of its chunks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    status_code: int = Field(alias="statusCode")
+    body: ChunkRunBody
 
 
 class ScanResponse(Contract):

@@ -1,14 +1,22 @@
 """What only the chunk worker needs from outside."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from contracts.chunks import ChunkKeys
+from contracts.chunks import ChunkKeys, ChunkPlan
 from contracts.envelope import Json
+from services.runtime.chunking.completion import ChunkCompletion
 from services.runtime.chunking.jobs import LoadedJob
+from services.runtime.chunking.planning import ChunkPlanning
+from services.runtime.chunking.ports import AnalyticsSources, ChunkLedger, ChunkPlans, JobDatabases
+from services.runtime.clock import Clock
 from services.runtime.failures import PermanentError
+from services.runtime.leases import Leases
+from services.runtime.ledger import Ledger
+from services.runtime.publishing import Publisher
+from services.runtime.telemetry import Telemetry
 
 
 class ChunkTimeoutError(PermanentError):
@@ -136,3 +144,53 @@ class Answers(Protocol):
     async def heartbeat(self, token: str) -> bool:
         """Somebody is at it; False if nobody waits for it any more."""
         ...
+
+
+class Places(Protocol):
+    """Where the databases of jobs are, as far as their secrets say so."""
+
+    async def place(self, job: LoadedJob) -> str:
+        """The job's database, for people: never who connects, nor with what.
+
+        Raises:
+            PermanentError: the secret is not there, may not be read, or does not say how to connect.
+            TemporaryError, UnreachableError: it cannot be read now.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a process remembers from one chunk to the next; it may forget all of it."""
+
+    paces: dict[str, float] = field(default_factory=dict)
+    """Rows per second, by job."""
+    plans: dict[str, ChunkPlan] = field(default_factory=dict)
+    """Plans of runs, which never change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything the use case works with."""
+
+    jobs: Mapping[str, LoadedJob]
+    tables: ChunkTables
+    answers: Answers
+    places: Places
+    databases: JobDatabases
+    analytics: AnalyticsSources
+    plans: ChunkPlans
+    planning: ChunkPlanning
+    completion: ChunkCompletion
+    ledger: Ledger
+    chunks: ChunkLedger
+    leases: Leases
+    publisher: Publisher
+    telemetry: Telemetry
+    clock: Clock
+    owner: str
+    """This process, for people."""
+    lease_ttl_s: float
+    overtake_after_s: float = 900.0
+    """Seconds without a sign of life after which an unfinished run gives way to another one of its job."""
+    memory: Memory = field(default_factory=Memory)

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from services.console.commands import (
+    action,
     catalog,
     checkpoint,
     demo,
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 for group in (local, watermark, checkpoint, quarantine, dlq):
     app.add_typer(group.app)
-for module in (demo, put, plan, run, wait, status, export, query, catalog):
+for module in (demo, put, plan, run, wait, status, action, export, query, catalog):
     module.register(app)
 
 DEBUG = "--debug"

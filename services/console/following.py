@@ -10,6 +10,8 @@ from contracts.runs import RunMode, RunState
 from services.console.output import meter
 from services.console.session import Session
 from services.runtime.aws.errors import translated
+from services.runtime.chunking.conservation import conserve_chunks
+from services.runtime.chunking.ports import ChunkEntry
 from services.runtime.conservation import Conservation, conserve
 from services.runtime.failures import PermanentError, TemporaryError
 from services.runtime.ledger import Run
@@ -36,6 +38,8 @@ class Followed:
     """Of an entity's run: what its watermark says now."""
     children: tuple["Followed", ...] = ()
     """Of a group's run: the runs of its entities that have begun, in the order of their declaration."""
+    chunks: tuple[ChunkEntry, ...] = ()
+    """Of a chunked run."""
 
     @property
     def entity(self) -> str:
@@ -66,7 +70,10 @@ async def look(session: Session, run_id: str) -> Followed:
 
 
 async def look_at(session: Session, run: Run) -> Followed:
-    """A run with its table, and with the runs that it consists of."""
+    """A run with its table, and with the runs or chunks that it consists of."""
+    if run.mode is RunMode.CHUNKS:
+        entries = await session.chunks.chunks(run.run_id)
+        return Followed(run, conserve_chunks(run, entries), chunks=tuple(entries))
     segments = await session.ledger.segments(run.run_id)
     begun = [await session.ledger.run(child) for child in run.children]
     return Followed(
@@ -118,8 +125,8 @@ def changes_between(before: Sequence[EntityField], found: Sequence[EntityField])
     ]
 
 
-async def follow_run(session: Session, run_id: str, timeout_s: float) -> Followed:
-    """Wait until a run has ended.
+async def follow_run(session: Session, run_id: str, timeout_s: float, *, held: Run | None = None) -> Followed:
+    """Wait until a run has ended. One that was ``held`` and is asked to go on must have done so first.
 
     Raises:
         TemporaryError: it has not, after ``timeout_s`` seconds.
@@ -129,25 +136,37 @@ async def follow_run(session: Session, run_id: str, timeout_s: float) -> Followe
     with meter(f"run {run_id}") as progress:
         while True:
             run = await session.ledger.run(run_id)
-            if run is not None:
+            begun = run is not None and (held is None or _standing(run) != _standing(held))
+            if run is not None and begun:
                 progress.update(*await _progress(session, run))
                 if run.state in FINAL:
                     return await look(session, run_id)
                 if run.reason is not None:
                     raise PermanentError(f"run {run_id} is blocked: {run.reason}")
+                if run.paused:
+                    raise PermanentError(f"run {run_id} is paused; `tidegate run resume {run_id}` lets it go on")
             if session.clock.monotonic() >= deadline:
-                state = "was not picked up by a planner" if run is None else f"is still {run.state}"
+                state = f"is still {run.state}" if run is not None and begun else "was not picked up by a planner"
                 raise TemporaryError(f"run {run_id} {state} after {timeout_s:g} s")
             await asyncio.sleep(POLL_S)
 
 
-async def _progress(session: Session, run: Run) -> tuple[int, int | None]:
-    """How many segments of a run are merged, or how many entities of a group's run have ended, and of how many."""
+def _standing(run: Run) -> tuple[object, ...]:
+    """What changes when a run goes on, or ends."""
+    return run.state, run.paused, run.finished_at
+
+
+async def _progress(session: Session, run: Run) -> tuple[int, int | None, str]:
+    """How many segments of a run are merged, chunks done, or entities of a group ended, and of how many; in words."""
     if run.children:
         begun = [await session.ledger.run(child) for child in run.children]
-        return sum(child is not None and child.state in FINAL for child in begun), len(run.children)
+        return sum(child is not None and child.state in FINAL for child in begun), len(run.children), ""
+    if run.mode is RunMode.CHUNKS and run.planned is not None:
+        done = sum(chunk.updated or 0 for chunk in await session.chunks.chunks(run.run_id))
+        detail = f"{run.settled:,} of {run.planned:,} chunks, {done:,} of {run.scan.listed:,} rows"
+        return run.settled, run.planned, detail + (f", {run.failed:,} chunks failed" if run.failed else "")
     # A planned segment becomes several where its rows belong to several files.
-    return run.settled, None if run.planned is None else max(run.planned, run.settled)
+    return run.settled, None if run.planned is None else max(run.planned, run.settled), ""
 
 
 async def outstanding(session: Session) -> int:
@@ -168,18 +187,24 @@ async def outstanding(session: Session) -> int:
     return sum(await asyncio.gather(*(count(name) for name in session.queue_names())))
 
 
-async def unsettled_segments(session: Session) -> tuple[int, str | None]:
-    """Segments of unfinished runs that are not merged yet, and why they are blocked if they are."""
-    pending = 0
+async def unsettled(session: Session) -> tuple[int, int, str | None]:
+    """Segments and chunks of unfinished runs that are still to be done, and why they are blocked if they are.
+
+    A paused run waits for an operator, not for work.
+    """
+    segments = chunks = 0
     for run in await session.ledger.runs():
-        if run.state in FINAL:
+        if run.state in FINAL or run.paused:
             continue
         if run.reason is not None:
-            return pending, f"run {run.run_id} is blocked: {run.reason}"
-        pending += conserve(run, await session.ledger.segments(run.run_id)).pending_segments
+            return segments, chunks, f"run {run.run_id} is blocked: {run.reason}"
+        if run.mode is RunMode.CHUNKS:
+            chunks += max(1, (run.planned or 0) - run.settled - run.failed)  # the last one has still to end the run
+            continue
+        segments += conserve(run, await session.ledger.segments(run.run_id)).pending_segments
         if run.mode is not RunMode.EVENTS and run.planned is None and not run.children:
-            pending += 1
-    return pending, None
+            segments += 1
+    return segments, chunks, None
 
 
 async def wait_idle(session: Session, timeout_s: float) -> None:
@@ -195,14 +220,14 @@ async def wait_idle(session: Session, timeout_s: float) -> None:
     with meter("messages") as progress:
         while quiet < IDLE_READINGS:
             messages = await outstanding(session)
-            segments, blocked = await unsettled_segments(session)
+            segments, chunks, blocked = await unsettled(session)
             if blocked is not None:
                 raise PermanentError(blocked)
-            quiet = 0 if messages or segments else quiet + 1
-            most = max(most, messages + segments)
-            progress.update(most - messages - segments, most)
+            left = messages + segments + chunks
+            quiet = 0 if left else quiet + 1
+            most = max(most, left)
+            progress.update(most - left, most)
             if session.clock.monotonic() >= deadline:
-                raise TemporaryError(
-                    f"not idle after {timeout_s:g} s: {messages} messages, {segments} segments to merge"
-                )
+                todo = f"{messages} messages, {segments} segments to merge" + (f", {chunks} chunks" if chunks else "")
+                raise TemporaryError(f"not idle after {timeout_s:g} s: {todo}")
             await asyncio.sleep(POLL_S)

@@ -62,18 +62,20 @@ def as_rows(records: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[
 class Meter(Protocol):
     """Progress of one piece of work."""
 
-    def update(self, done: int, total: int | None = None) -> None:
-        """Show how far it is."""
+    def update(self, done: int, total: int | None = None, detail: str = "") -> None:
+        """Show how far it is; ``detail`` says it in more words."""
         ...
 
 
 class _Bar:
     def __init__(self, progress: Progress, label: str, total: int | None) -> None:
         self._progress = progress
+        self._label = label
         self._task = progress.add_task(label, total=total)
 
-    def update(self, done: int, total: int | None = None) -> None:
-        self._progress.update(self._task, completed=done, total=total)
+    def update(self, done: int, total: int | None = None, detail: str = "") -> None:
+        label = f"{self._label}: {detail}" if detail else self._label
+        self._progress.update(self._task, completed=done, total=total, description=label)
 
 
 class _Lines:
@@ -82,12 +84,13 @@ class _Lines:
         self._total = total
         self._shown = -1
 
-    def update(self, done: int, total: int | None = None) -> None:
+    def update(self, done: int, total: int | None = None, detail: str = "") -> None:
         self._total = self._total if total is None else total
         tenth = done * LINE_EVERY // self._total if self._total else done
         if tenth != self._shown:
             self._shown = tenth
-            note(f"{self._label}: {done}" + (f" of {self._total}" if self._total is not None else ""))
+            what = f"{done}" + (f" of {self._total}" if self._total is not None else "")
+            note(f"{self._label}: {detail or what}")
 
 
 @contextmanager

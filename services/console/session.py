@@ -1,7 +1,7 @@
 """What a command works with: the stack's resources through the standard AWS environment."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from services.console.local.stack import running_state
 from services.console.local.state import DEFAULT_DATA_DIR, DataDir, exports
 from services.console.output import note
 from services.runtime.aws.checkpoints import DynamoCheckpoints
+from services.runtime.aws.chunk_ledger import DynamoChunkLedger
 from services.runtime.aws.clients import Clients
 from services.runtime.aws.entity_schemas import DynamoEntitySchemas
 from services.runtime.aws.ledger import DynamoLedger
@@ -23,6 +24,7 @@ from services.runtime.aws.occurrences import DynamoOccurrences
 from services.runtime.aws.publishing import AwsPublisher
 from services.runtime.aws.schemas import DynamoObservedSchemas
 from services.runtime.aws.watermarks import DynamoWatermarks
+from services.runtime.chunking.jobs import LoadedJob, load_jobs
 from services.runtime.clock import SystemClock
 from services.runtime.declarations import load_groups, load_pipelines
 from services.runtime.failures import BadDeclarationError, TidegateError
@@ -37,6 +39,11 @@ EXPLICIT = (
 )
 """Any of these says where to go; without them a running embedded stack is what is meant."""
 
+PLAN_QUEUE = "plan-requests"
+
+RESERVED = ("pause", "resume", "cancel")
+"""Names that mean something else where a run is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -45,9 +52,11 @@ class Session:
     settings: Settings
     pipelines: dict[str, Pipeline]
     groups: dict[str, Group]
+    jobs: dict[str, LoadedJob]
     clients: Clients
     objects: S3Objects
     ledger: DynamoLedger
+    chunks: DynamoChunkLedger
     watermarks: DynamoWatermarks
     occurrences: DynamoOccurrences
     checkpoints: DynamoCheckpoints
@@ -62,6 +71,8 @@ class Session:
         Raises:
             BadDeclarationError: there is none of this name.
         """
+        if name in self.jobs:
+            raise BadDeclarationError(f"{name} is a chunked job: its rows are in its database")
         if name in self.groups:
             members = ", ".join(self.groups[name].members.values())
             raise BadDeclarationError(f"{name} is a group: name one of its entities: {members}")
@@ -87,7 +98,7 @@ class Session:
         return [self.pipelines[members[entity]] for entity in dict.fromkeys(entities or members)]
 
     def _names(self) -> list[str]:
-        return sorted({pipeline.group or name for name, pipeline in self.pipelines.items()})
+        return sorted({pipeline.group or name for name, pipeline in self.pipelines.items()} | self.jobs.keys())
 
     def source_bucket(self, pipeline: Pipeline) -> str:
         """The bucket a pipeline reads."""
@@ -102,6 +113,22 @@ class Session:
     def queue_names(self) -> list[str]:
         """Every work queue, by its logical name."""
         return [queue.name for queue in TOPOLOGY.queues]
+
+
+def check_names(pipelines: Collection[str], groups: Collection[str], jobs: Collection[str]) -> None:
+    """Refuse names that would mean two things.
+
+    Raises:
+        BadDeclarationError: naming the first of them.
+    """
+    for name in jobs:
+        if name in pipelines or name in groups:
+            raise BadDeclarationError(
+                f"{name} is the name of a chunked job and of a pipeline: one of them needs another"
+            )
+    for name in RESERVED:
+        if name in pipelines or name in groups or name in jobs:
+            raise BadDeclarationError(f"{name} cannot be a name: `tidegate run {name} RUN` is about a chunked run")
 
 
 def points_somewhere(environ: Mapping[str, str]) -> bool:
@@ -131,16 +158,21 @@ async def open_session() -> AsyncIterator[Session]:
     use_embedded_stack(os.environ)
     settings = Settings.read(os.environ)
     pipelines = load_pipelines(settings.pipelines, os.environ)
+    groups = load_groups(settings.pipelines)
+    jobs = load_jobs(settings.pipelines, os.environ)
+    check_names(pipelines, groups, jobs)
     clock = SystemClock()
     async with Clients() as clients:
         dynamodb = clients.dynamodb
         yield Session(
             settings=settings,
             pipelines=pipelines,
-            groups=load_groups(settings.pipelines),
+            groups=groups,
+            jobs=jobs,
             clients=clients,
             objects=S3Objects(clients.s3),
             ledger=DynamoLedger(dynamodb, settings.resource("ledger"), clock),
+            chunks=DynamoChunkLedger(dynamodb, settings.resource("ledger"), clock),
             watermarks=DynamoWatermarks(dynamodb, settings.resource("watermarks"), clock),
             occurrences=DynamoOccurrences(dynamodb, settings.resource("occurrences")),
             checkpoints=DynamoCheckpoints(dynamodb, settings.resource("checkpoints")),

@@ -13,10 +13,11 @@ from services.planner.adapters.postgres.entity import PostgresEntity
 from services.planner.adapters.rest import RestEntity
 from services.planner.adapters.snowflake import SnowflakeEntity
 from services.planner.config import PlannerSettings
-from services.planner.ports import Collecting, Landing, Ports
+from services.planner.ports import Chunking, Collecting, Landing, Ports
 from services.planner.use_case.batch import plan_batch
 from services.runtime.aws.budgets import DynamoRateBudget
 from services.runtime.aws.checkpoints import DynamoCheckpoints
+from services.runtime.aws.chunk_ledger import DynamoChunkLedger
 from services.runtime.aws.clients import Clients
 from services.runtime.aws.entity_schemas import DynamoEntitySchemas
 from services.runtime.aws.leases import DynamoLeases
@@ -27,12 +28,19 @@ from services.runtime.aws.publishing import AwsPublisher
 from services.runtime.aws.secrets import SecretsManagerSecrets
 from services.runtime.aws.telemetry import EmfTelemetry
 from services.runtime.aws.watermarks import DynamoWatermarks
+from services.runtime.chunking.completion import ChunkCompletion
+from services.runtime.chunking.jobs import load_jobs
+from services.runtime.chunking.planning import ChunkPlanning
+from services.runtime.chunking.plans import StoredChunkPlans
 from services.runtime.clock import SystemClock
 from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
 from services.runtime.mirrors import StateMirrors
 from services.runtime.postgres.access import PostgresAccess
+from services.runtime.postgres.analytics import AnalyticsByKind, PostgresAnalytics
+from services.runtime.postgres.chunk_database import PostgresJobDatabases
+from services.runtime.snowflake.analytics import SnowflakeAnalytics
 from services.runtime.socrata.opening import open_datasets
 from services.runtime.telemetry import configure_logging
 
@@ -54,6 +62,11 @@ async def build() -> AsyncIterator[BatchHandler]:
         watermarks = DynamoWatermarks(clients.dynamodb, settings.resource("watermarks"), clock)
         publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
         secrets = SecretsManagerSecrets(clients.secretsmanager, clock)
+        postgres = PostgresAccess(secrets)
+        analytics = AnalyticsByKind({"postgres": PostgresAnalytics(postgres), "snowflake": SnowflakeAnalytics(secrets)})
+        databases = PostgresJobDatabases(postgres, analytics)
+        chunks = DynamoChunkLedger(clients.dynamodb, settings.resource("ledger"), clock)
+        chunk_plans = StoredChunkPlans(objects, settings.resource("state"))
         leases = DynamoLeases(clients.dynamodb, settings.resource("leases"), clock)
         owner = f"{socket.gethostname()}/{os.getpid()}"
         exclusive_for = timedelta(seconds=settings.run_exclusive_s)
@@ -93,7 +106,7 @@ async def build() -> AsyncIterator[BatchHandler]:
             landing=Landing(
                 entities=SourceEntities(
                     {
-                        "postgres": partial(PostgresEntity.open, PostgresAccess(secrets)),
+                        "postgres": partial(PostgresEntity.open, postgres),
                         "rest": RestEntity.open,
                         "snowflake": partial(SnowflakeEntity.open, secrets),
                     }
@@ -106,6 +119,16 @@ async def build() -> AsyncIterator[BatchHandler]:
                 patience=settings.source_patience,
                 lease_ttl_s=settings.lease_ttl_s,
                 exclusive_for=exclusive_for,
+            ),
+            chunked=Chunking(
+                jobs=load_jobs(settings.pipelines, os.environ),
+                planning=ChunkPlanning(databases, chunk_plans, ledger, chunks, clock),
+                completion=ChunkCompletion(databases, ledger, chunks, publisher),
+                leases=leases,
+                owner=owner,
+                lease_ttl_s=settings.lease_ttl_s,
+                exclusive_for=exclusive_for,
+                patience=settings.source_patience,
             ),
         )
         yield partial(plan_batch, ports)

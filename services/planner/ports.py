@@ -15,6 +15,9 @@ from contracts.segments import Occurrence
 from contracts.targets import BronzeTarget, CheckpointTarget, PartitionTarget
 from services.planner.core.scan import Plan
 from services.runtime.checkpoints import Checkpoints
+from services.runtime.chunking.completion import ChunkCompletion
+from services.runtime.chunking.jobs import LoadedJob
+from services.runtime.chunking.planning import ChunkPlanning
 from services.runtime.clock import Clock
 from services.runtime.completion import Completion
 from services.runtime.datasets import Datasets
@@ -162,6 +165,23 @@ class Landing:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunking:
+    """What only runs of chunked jobs need."""
+
+    jobs: dict[str, LoadedJob]
+    planning: ChunkPlanning
+    completion: ChunkCompletion
+    leases: Leases
+    owner: str
+    """Names this process among all that may hold a lease."""
+    lease_ttl_s: float = 60.0
+    exclusive_for: timedelta = timedelta(minutes=15)
+    """A run without a sign of life for so long, and for as long as a statement may take, stands still."""
+    patience: int = 10
+    """A database that does not answer so many times in a row fails the run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """Everything the use cases work with."""
 
@@ -185,6 +205,8 @@ class Ports:
     """None where nothing is collected."""
     landing: Landing | None = None
     """None where no entities are landed."""
+    chunked: Chunking | None = None
+    """None where there are no chunked jobs."""
 
     def target_bucket(self, pipeline: Pipeline) -> str:
         """The bucket of a pipeline's output."""

@@ -2,15 +2,23 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One received message. ``receives`` counts how often SQS has handed it out, this time included."""
+    """One received message. ``receives`` counts how often SQS has handed it out, this time included.
+
+    What is only reported (when it was sent, through which queue by its deployed name, in which trace) makes no
+    difference between two deliveries.
+    """
 
     id: str
     body: str
     receives: int = 1
+    sent_at: datetime | None = field(default=None, compare=False)
+    queue: str = field(default="unknown", compare=False)
+    trace: str | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)

@@ -81,6 +81,8 @@ class Run:
     """Of a chunked run: chunks that failed; ``planned`` and ``settled`` count its chunks, too."""
     paused: bool = False
     """Of a chunked run: an operator holds it, so no further chunk of it is begun."""
+    resumed_at: str | None = None
+    """Of a chunked run: when it was last let go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,11 @@ class Ledger(Protocol):
     """Writes each step once; repeating any call after an unknown outcome is safe."""
 
     async def open_run(self, run: Run) -> bool:
-        """Create the run; False if it exists already (it is then left alone)."""
+        """Create the run; False if it exists already (it is then left alone).
+
+        Raises:
+            BadDeclarationError: no run may have this id.
+        """
         ...
 
     async def plan_segments(self, run_id: str, segments: Sequence[tuple[str, int]]) -> None:
@@ -152,7 +158,10 @@ class Ledger(Protocol):
         ...
 
     async def reopen_run(self, run_id: str) -> bool:
-        """FAILED or CANCELLED → RUNNING, and not paused; False if it has not ended, or has succeeded."""
+        """FAILED or CANCELLED → RUNNING, and not paused; False if it has not ended, or has succeeded.
+
+        A run that ended before it had a plan goes back to PLANNING instead.
+        """
         ...
 
     async def block_run(self, run_id: str, reason: str) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from contracts.runs import (
+    ChunkRunBody,
+    ChunkRunResponse,
     CollectBody,
     CollectResponse,
     EntityOutcome,
@@ -87,6 +89,24 @@ def respond_loads(run: Run, entities: Mapping[str, tuple[Run, Conservation, str 
     return LoadResponse(
         status_code=status,
         body=LoadBody(message=message, run_id=run.run_id, load_type=run.mode.value, records=records, entities=outcomes),
+    )
+
+
+def respond_chunks(run: Run, table: Conservation) -> ChunkRunResponse:
+    """What an ended chunked run answers; ``table`` is the one of its chunks."""
+    succeeded = run.state is RunState.SUCCEEDED
+    done = "Chunked run successful" if table.records else "No rows to work on"
+    ended = datetime.fromisoformat(run.finished_at or run.started_at)
+    return ChunkRunResponse(
+        status_code=OK if succeeded else FAILED,
+        body=ChunkRunBody(
+            message=done if succeeded else run.reason or f"run {run.run_id} is {run.state}",
+            run_id=run.run_id,
+            chunks=run.planned or 0,
+            chunks_failed=run.failed,
+            rows=table.records,
+            seconds=(ended - datetime.fromisoformat(run.started_at)).total_seconds(),
+        ),
     )
 
 

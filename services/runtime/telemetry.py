@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, Protocol
 
 import structlog
+from structlog.typing import EventDict
 
-Unit = Literal["Count", "Milliseconds", "Bytes", "Seconds"]
+Unit = Literal["Count", "Count/Second", "Milliseconds", "Bytes", "Seconds"]
 
 
 class Telemetry(Protocol):
@@ -23,7 +24,7 @@ class Telemetry(Protocol):
         ...
 
     def segment(self, name: str) -> AbstractContextManager[None]:
-        """Trace a part of the work (list, get, validate, merge, write, put)."""
+        """Trace a part of the work (list, get, validate, merge, commit, …) under the ids of its log lines."""
         ...
 
 
@@ -36,9 +37,16 @@ def correlated(**ids: str) -> Iterator[None]:
 
 def configure_logging(service: str, level: str = "INFO") -> None:
     """Write one JSON object a line to standard error, with the service's name and the correlation ids."""
+
+    def name_service(_: object, __: str, event: EventDict) -> EventDict:
+        # Not among the context's ids: those of one Lambda invocation end with it, and the container lives on.
+        event.setdefault("service", service)
+        return event
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            name_service,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -48,4 +56,3 @@ def configure_logging(service: str, level: str = "INFO") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)

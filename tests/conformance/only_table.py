@@ -13,7 +13,7 @@ from tests.emulator_support import Stack
 async def only_table(stack: Stack, name: str) -> AsyncIterator[tuple[Clients, str]]:
     """Clients, and the deployed name of the one table of the topology that was created."""
     tables = [table for table in TOPOLOGY.tables if table.name == name]
-    others = ("queues", "topics", "subscriptions", "buckets", "schedules")
+    others = ("queues", "topics", "subscriptions", "buckets", "schedules", "state_machines")
     only = TOPOLOGY.model_copy(update={"tables": tables} | {kind: [] for kind in others})
     async with Clients() as clients:
         await provision(clients, stack.name, only)

@@ -28,7 +28,10 @@ SETTINGS: Mapping[str, str] = {
     "PYTHONUNBUFFERED": "1",
 }
 
-PROGRESS = re.compile(r"(run [\w.-]+|messages|downloaded|waiting for the merger): \d+( of \d+)?$")
+PROGRESS = re.compile(
+    r"(run [\w.-]+|messages|downloaded|waiting for the merger): \d+( of \d+)?"
+    r"( chunks, [\d,]+ of [\d,]+ rows)?$"
+)
 
 Line = dict[str, Any]
 

@@ -6,8 +6,9 @@ from uuid import uuid4
 
 from contracts.runs import RunState
 from contracts.segments import SegmentCounts, Settlement
+from services.runtime.chunking.ports import ChunkEntry
 from services.runtime.clock import Clock
-from services.runtime.failures import MissingObjectError
+from services.runtime.failures import BadDeclarationError, MissingObjectError
 from services.runtime.ledger import Collection, Run, ScanCounts, SegmentEntry, Step
 from tests.fakes.clock import ManualClock
 from tests.fakes.effects import Effects
@@ -22,6 +23,7 @@ class FakeLedgerTable:
     runs: dict[str, Run] = field(default_factory=dict)
     segments: dict[tuple[str, str], SegmentEntry] = field(default_factory=dict)
     counted: set[tuple[str, str]] = field(default_factory=set)
+    chunks: dict[tuple[str, str], ChunkEntry] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
     stamps: dict[str, str] = field(default_factory=dict)
 
@@ -43,6 +45,8 @@ class FakeLedger:
     async def open_run(self, run: Run) -> bool:
         """See ``Ledger``."""
         stamp = uuid4().hex
+        if run.run_id == "runs":
+            raise BadDeclarationError(f"no run may be called {run.run_id!r}")
 
         def enter() -> bool:
             if run.run_id not in self.table.runs:
@@ -167,7 +171,9 @@ class FakeLedger:
         def pause() -> bool:
             run = self._run(run_id)
             if run.state in UNFINISHED:
-                self.table.runs[run_id] = replace(run, paused=paused)
+                self.table.runs[run_id] = replace(
+                    run, paused=paused, resumed_at=run.resumed_at if paused else self._now()
+                )
             return run.state in UNFINISHED
 
         return await self.effects.perform(f"pause run {run_id}: {paused}", pause)
@@ -179,8 +185,9 @@ class FakeLedger:
         def reopen() -> bool:
             run = self._run(run_id)
             if run.state in {RunState.FAILED, RunState.CANCELLED}:
+                state = RunState.PLANNING if run.planned is None else RunState.RUNNING
                 self.table.runs[run_id] = replace(
-                    run, state=RunState.RUNNING, paused=False, reason=None, finished_at=None
+                    run, state=state, paused=False, reason=None, finished_at=None, resumed_at=self._now()
                 )
                 self.table.blocked.pop(run_id, None)
                 self.table.stamps[f"reopened {run_id}"] = stamp

@@ -18,6 +18,7 @@ import pytest
 from contracts.envelope import Message
 from contracts.records import VisitEvent
 from contracts.segments import MergeSegment
+from contracts.topology import TOPOLOGY
 from services.console.demo.visit_events import Expected, Upload, generate, write_files
 from services.console.local.emulator import Emulator
 from services.console.session import Session
@@ -255,7 +256,7 @@ def test_dead_letters_are_listed_shown_and_sent_back(sample: Sample) -> None:
     message = Message.wrap(command, message_id=uuid4(), run_id="r", occurred_at=NOON)
     _send(sample.stack, "merge-segments-dlq", message.model_dump_json())
     _send(sample.stack, "plan-requests-dlq", "poison [not markup]")
-    counts = {"plan-requests": 1, "fetch-segments": 0, "validate-objects": 0, "merge-segments": 1, "write-parts": 0}
+    counts = dict.fromkeys((queue.name for queue in TOPOLOGY.queues), 0) | {"plan-requests": 1, "merge-segments": 1}
     assert done("dlq", "list", "--json").json == counts
     assert [m["kind"] for m in done("dlq", "show", "merge-segments", "--json").json] == ["MergeSegment"]
     shown = done("dlq", "show", "plan-requests")

@@ -1,4 +1,4 @@
-"""The worker deployment's S3, SNS and SQS on LocalStack 4.7, started from its own virtual environment."""
+"""The worker deployment's S3, SNS, SQS and Step Functions on LocalStack 4.7, started from its own environment."""
 
 import asyncio
 import json
@@ -17,11 +17,23 @@ from contracts.segments import Occurrence
 from contracts.topology import TOPOLOGY
 from services.console.local.emulator import Emulator, choose_port, last_line
 from services.console.local.environment import pointed_at
+from services.console.local.machines import DEFINITIONS, definition_of, machine_arn
 from services.console.local.provision import TOPOLOGY_FILE, provision
 from services.runtime.aws.clients import Clients
 from services.runtime.notifications import read_notification
 from services.runtime.settings import PROJECT
 from tests.emulator_support import new_stack
+from tests.integration.machine_support import (
+    CHUNKED,
+    Failure,
+    Machines,
+    all_well,
+    check_chunks,
+    check_failures,
+    check_one_piece,
+    check_pause,
+    output_of,
+)
 
 pytestmark = pytest.mark.localstack
 
@@ -54,6 +66,7 @@ def localstack(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> 
         "AWS_ENDPOINT_URL_DYNAMODB": emulator.endpoint,
         "TIDEGATE_STACK": stack.name,
         "TIDEGATE_TOPOLOGY": str(TOPOLOGY_FILE),
+        "TIDEGATE_STATE_MACHINES": str(DEFINITIONS),
     }
     log = home / "localstack.log"
     with log.open("wb") as output:
@@ -147,9 +160,16 @@ async def test_both_provisioners_agree(on_localstack: Clients, localstack: Mappi
     said, _ = await again.communicate()
     assert again.returncode == 0
     assert b"is provisioned" in said
+    url = (await on_localstack.sqs.get_queue_url(QueueName=f"{stack}-chunk-jobs"))["QueueUrl"]
+    for machine in TOPOLOGY.state_machines:
+        arn = await machine_arn(on_localstack, f"{stack}-{machine.name}")
+        made = await on_localstack.stepfunctions.describe_state_machine(stateMachineArn=arn)
+        assert made["definition"] == definition_of(machine, url)
     await provision(on_localstack, stack, TOPOLOGY)
     assert len((await on_localstack.sns.list_subscriptions())["Subscriptions"]) == len(TOPOLOGY.subscriptions)
     assert len(await upload_and_receive(on_localstack, stack, "logs/once.json")) == 1
+    machines = (await on_localstack.stepfunctions.list_state_machines())["stateMachines"]
+    assert {each["name"] for each in machines} == {f"{stack}-{each.name}" for each in TOPOLOGY.state_machines}
 
 
 async def test_the_embedded_stacks_provisioner_alone(on_localstack: Clients) -> None:
@@ -163,3 +183,36 @@ async def test_the_embedded_stacks_provisioner_alone(on_localstack: Clients) -> 
     queue = TOPOLOGY.queue("merge-segments")
     assert int(answer["Attributes"]["VisibilityTimeout"]) == queue.visibility_timeout_s
     assert int(json.loads(answer["Attributes"]["RedrivePolicy"])["maxReceiveCount"]) == queue.max_receives
+
+
+@pytest.fixture
+async def machines(on_localstack: Clients) -> Machines:
+    """State machines of a stack of their own, some with shorter waits."""
+    await provision(on_localstack, "machines", TOPOLOGY)
+    return Machines(on_localstack, "machines")
+
+
+async def test_state_machines_run_as_declared(machines: Machines) -> None:
+    """Both definitions are taken as they are, and their messages can be read."""
+    await check_chunks(machines)
+    await check_one_piece(machines)
+
+
+async def test_state_machines_go_by_the_names_of_errors(machines: Machines) -> None:
+    """What is retried, and how often, is the same as on the emulator."""
+    await machines.hurried(CHUNKED, interval_s=1)
+    await check_failures(machines)
+    await check_pause(machines)
+    ended, worker = await machines.run(CHUNKED, all_well("a", but={"a": lambda _: Failure("RunCancelled", "by hand")}))
+    assert (ended["error"], ended["cause"], worker.times()["a"]) == ("RunCancelled", "by hand", 1)
+
+
+async def test_a_worker_that_falls_silent_is_replaced(machines: Machines) -> None:
+    """A chunk without heartbeats is sent again; heartbeats keep one alive for longer than the limit."""
+    await machines.hurried(CHUNKED, interval_s=1, heartbeat_s=2)
+    ended, worker = await machines.run(CHUNKED, all_well("a", but={"a": lambda n: None if n == 1 else {"rows": 3}}))
+    assert output_of(ended)["task02_results"]["chunks"] == [{"chunk_id": "a", "status": "success", "rows": 3}]
+    assert worker.times()["a"] == 2
+    ended, worker = await machines.run(CHUNKED, all_well("a"), heartbeats=6)
+    output_of(ended)
+    assert worker.times()["a"] == 1

@@ -21,6 +21,7 @@ LEFT_OUT: Mapping[str, frozenset[str]] = {
     "fetcher": frozenset({"polars", "duckdb", "asyncpg"}),
     "validator": frozenset({"pyarrow", "duckdb", "adbc_driver_postgresql", "asyncpg"}),
     "merger": frozenset({"polars", "duckdb", "adbc_driver_postgresql", "asyncpg"}),
+    "chunk_worker": frozenset({"polars", "pyarrow", "duckdb", "adbc_driver_postgresql"}),
 }
 """Libraries that a service's package does not have: large ones, which would not fit together, and other jobs'."""
 

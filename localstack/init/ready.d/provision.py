@@ -6,6 +6,7 @@ import of the project), because inside the container only the exported topology 
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ try:
 except ModuleNotFoundError:  # LocalStack's own interpreter does not have it
     Session = None
 
-EXISTS = frozenset({"ResourceInUseException", "BucketAlreadyOwnedByYou"})
+EXISTS = frozenset({"ResourceInUseException", "BucketAlreadyOwnedByYou", "EntityAlreadyExists"})
 ACTIVE_WITHIN_S = 60.0
 OBJECT_CREATED = "s3:ObjectCreated:*"
 
@@ -28,11 +29,15 @@ Declared = Mapping[str, Any]
 
 
 def main(environ: Mapping[str, str]) -> None:
-    """Provision; ``TIDEGATE_TOPOLOGY`` names the exported file and ``TIDEGATE_STACK`` the prefix of all names."""
+    """Provision what ``TIDEGATE_TOPOLOGY`` (the exported file) declares.
+
+    ``TIDEGATE_STACK`` is the prefix of all names, ``TIDEGATE_STATE_MACHINES`` the folder with their definitions.
+    """
     path = Path(environ.get("TIDEGATE_TOPOLOGY", "/etc/tidegate/schemas/topology.json"))
+    definitions = Path(environ.get("TIDEGATE_STATE_MACHINES", "/etc/tidegate/state_machine"))
     stack = environ.get("TIDEGATE_STACK", "tidegate")
     topology: Declared = json.loads(path.read_text(encoding="utf-8"))
-    Provisioner(connect(environ), stack, environ.get("AWS_DEFAULT_REGION", "us-east-1")).run(topology)
+    Provisioner(connect(environ), stack, environ.get("AWS_DEFAULT_REGION", "us-east-1")).run(topology, definitions)
     print(f"tidegate: stack {stack!r} is provisioned")
 
 
@@ -60,10 +65,11 @@ class Provisioner:
 
     def __init__(self, client: Callable[[str], Any], stack: str, region: str) -> None:
         self._s3, self._sqs, self._sns, self._dynamodb = (client(name) for name in ("s3", "sqs", "sns", "dynamodb"))
+        self._iam, self._stepfunctions = client("iam"), client("stepfunctions")
         self._stack = stack
         self._region = region
 
-    def run(self, topology: Declared) -> None:
+    def run(self, topology: Declared, definitions: Path) -> None:
         """Create everything, in the order in which the parts name one another."""
         for table in topology["tables"]:
             self.table(table)
@@ -77,6 +83,10 @@ class Provisioner:
         for bucket in topology["buckets"]:
             if bucket["notify_topic"]:
                 self.notify(self._name(bucket["name"]), topics[bucket["notify_topic"]])
+        if topology["state_machines"]:
+            role = self.role(sorted({queues[machine["queue"]][1] for machine in topology["state_machines"]}))
+            for machine in topology["state_machines"]:
+                self.state_machine(machine, definitions, queues[machine["queue"]][0], role)
 
     def _name(self, name: str) -> str:
         return f"{self._stack}-{name}"
@@ -162,16 +172,44 @@ class Provisioner:
             },
         )
 
+    def role(self, queues: list[str]) -> str:
+        """Create the role of the state machines, which may send to these queues; its ARN."""
+        name = self._name("state-machines")
+        trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        send = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queues}
+        unless_exists(lambda: self._iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust)))
+        self._iam.put_role_policy(RoleName=name, PolicyName="send", PolicyDocument=policy(send))
+        return str(self._iam.get_role(RoleName=name)["Role"]["Arn"])
+
+    def state_machine(self, machine: Declared, definitions: Path, url: str, role: str) -> None:
+        """Create a state machine, or give it its definition again."""
+        name = self._name(machine["name"])
+        values = {"queue_url": url, "pipeline": machine["pipeline"]}
+        template = (definitions / machine["definition"]).read_text(encoding="utf-8")
+        definition = re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], template)
+        pages = self._stepfunctions.get_paginator("list_state_machines").paginate()
+        present = {each["name"]: each["stateMachineArn"] for page in pages for each in page["stateMachines"]}
+        if name in present:
+            self._stepfunctions.update_state_machine(stateMachineArn=present[name], definition=definition, roleArn=role)
+        else:
+            self._stepfunctions.create_state_machine(name=name, definition=definition, roleArn=role)
+
 
 def allow(service: str, action: str, resource: str, source: str) -> str:
     """A resource policy, as JSON: the service may act on ``resource`` for this one source."""
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": service},
-        "Action": action,
-        "Resource": resource,
-        "Condition": {"ArnEquals": {"aws:SourceArn": source}},
-    }
+    return policy(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": action,
+            "Resource": resource,
+            "Condition": {"ArnEquals": {"aws:SourceArn": source}},
+        }
+    )
+
+
+def policy(statement: Declared) -> str:
+    """A policy of one statement, as JSON."""
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 

@@ -11,29 +11,37 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import asyncpg
 import typer
 
+from services.console.commands.demos.conflict_report import JOB as CONFLICT_REPORT
+from services.console.commands.demos.conflict_report import show_conflict_report
 from services.console.commands.demos.ecommerce import GROUP as ECOMMERCE
 from services.console.commands.demos.ecommerce import show_ecommerce
 from services.console.commands.demos.nyc_311 import PIPELINE as NYC_311
 from services.console.commands.demos.nyc_311 import show_nyc_311
 from services.console.commands.demos.visit_events import show_visit_events
+from services.console.demo.home_care_report import Report
 from services.console.demo.shop import Access
 from services.console.demo.shop_api import open_commerce
 from services.console.demo.shop_changes import Shop
 from services.console.demo.visit_events import generate
-from services.console.local.credentials import OWNER_SECRET
+from services.console.local.credentials import HOME_CARE, OWNER_SECRET
 from services.console.local.stack import reset, up
 from services.console.local.state import DataDir, exports
 from services.console.output import note, say
 from services.console.session import Session, open_session, points_somewhere, use_embedded_stack
 from services.runtime.aws.secrets import SecretsManagerSecrets
+from services.runtime.failures import PermanentError
+from services.runtime.postgres.access import PostgresAccess
 
 OUT = Path("out")
 SIGNALLED = 128
 """Added to a signal's number, the exit code of who ended by it."""
 LOCAL = ("http://127.0.0.1:", "http://localhost:")
 """Where a sample portal can be; the demo must not write to any other."""
+HOSTS = ("127.0.0.1", "localhost")
+"""The same of a sample database."""
 
 
 def register(app: typer.Typer) -> None:
@@ -83,6 +91,9 @@ async def _demo(files: int, seed: int, out: Path) -> None:
         async with _free_shop(session) as shop:
             if shop is not None:
                 await show_ecommerce(session, out, shop)
+        async with _free_visits(session) as report:
+            if report is not None:
+                await show_conflict_report(session, report)
 
 
 async def _free_portal(session: Session) -> str | None:
@@ -121,6 +132,32 @@ async def _free_shop(session: Session) -> AsyncIterator[Shop | None]:
         await connection.close()
 
 
+@asynccontextmanager
+async def _free_visits(session: Session) -> AsyncIterator[Report | None]:
+    """The conflict report's database, if it is the sample: the demo changes visits in it."""
+    job = session.jobs.get(CONFLICT_REPORT)
+    access = PostgresAccess(SecretsManagerSecrets(session.clients.secretsmanager, session.clock))
+    try:
+        place = None if job is None else await access.parameters(job.job.database.secret)
+    except PermanentError:
+        place = None
+    if job is None or place is None or place.host not in HOSTS or place.database != HOME_CARE:
+        note(f"{CONFLICT_REPORT} is left out: its secret does not name the sample database")
+        yield None
+        return
+    connection = await asyncpg.connect(
+        host=place.host,
+        port=place.port,
+        user=place.user,
+        password=place.password.get_secret_value(),
+        database=place.database,
+    )
+    try:
+        yield Report(connection, job, session.settings.pipelines / CONFLICT_REPORT)
+    finally:
+        await connection.close()
+
+
 def _next_steps(*, temporary: bool) -> None:
     program = sys.argv[0] if Path(sys.argv[0]).name == "tidegate" else "tidegate"
     steps = [
@@ -131,6 +168,8 @@ def _next_steps(*, temporary: bool) -> None:
         ("query nyc_311 open_by_type", "ask the output"),
         ("run ecommerce --wait", "land the sample shop's entities"),
         ("query ecommerce versions", "ask all of them"),
+        ("run conflict_report --wait", "recompute the conflicts of the sample visits"),
+        ("action validate_config", "one action of the report, as a state machine asks for it"),
         ("quarantine list visit_events", "what was judged bad, and why"),
         ("status", "runs and their state"),
     ]

@@ -128,6 +128,7 @@ def _samples(now: StackStatus) -> list[tuple[str, str]]:
     named = [
         ("sample open-data portal", now.socrata),
         ("sample shop's database", now.database),
+        ("conflict report's database", now.home_care),
         ("sample shop's API", now.payments_api),
     ]
     return [(what, where) for what, where in named if where is not None]

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from contracts.pipelines import Pipeline
 from contracts.plans import PlanPreview
-from services.console.commands.run import PLAN_QUEUE, Entities, Payload, request_of
+from contracts.runs import RunMode
+from services.console.commands.run import Entities, Payload, request_of
 from services.console.output import emit_json, emit_table, meter, say
-from services.console.session import Session, open_session
+from services.console.session import PLAN_QUEUE, Session, open_session
 from services.runtime.failures import MalformedError, PermanentError, TemporaryError
 
 POLL_S = 0.25
@@ -24,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def plan(
-        pipeline: Annotated[str, typer.Argument(help="pipeline, or group of entities, whose next run to plan")],
+        pipeline: Annotated[
+            str, typer.Argument(help="pipeline, group of entities or chunked job whose next run to plan")
+        ],
         entities: Entities = None,
         payload: Payload = "{}",
         timeout: Annotated[float, typer.Option(help="seconds to wait for the planner")] = 60.0,
@@ -39,7 +42,7 @@ async def _plan(name: str, entities: Sequence[str], payload: str, *, timeout_s: 
         request = request_of(session, name, entities, "-plan", payload, dry_run=True)
         await session.publisher.send(PLAN_QUEUE, [request], run_id=request.run_id)
         preview = await _await_preview(session, request.run_id, timeout_s)
-        pipeline, *_ = members = session.members(name, entities)
+        members = [] if name in session.jobs else session.members(name, entities)
         each = {m.entity: f"{request.run_id}.{m.entity}" for m in members if name in session.groups}
         parts = {entity: await _preview(session, run_id) for entity, run_id in each.items()}
     if as_json:
@@ -47,8 +50,10 @@ async def _plan(name: str, entities: Sequence[str], payload: str, *, timeout_s: 
         emit_json(told | {"entities": {entity: part.model_dump(mode="json") for entity, part in parts.items()}})
     elif parts:
         show_group(preview, parts)
+    elif preview.error is None and preview.mode is RunMode.CHUNKS:
+        show_chunks(preview)
     elif preview.error is None:
-        show(preview, pipeline)
+        show(preview, members[0])
     if preview.error is not None:
         raise PermanentError(f"no plan for {name}: {preview.error}")
 
@@ -85,6 +90,20 @@ def show_group(preview: PlanPreview, parts: Mapping[str, PlanPreview]) -> None:
     emit_table("Entities (rows are estimates)", columns, rows)
 
 
+def show_chunks(preview: PlanPreview) -> None:
+    """A preview of a chunked job for people."""
+    say(f"plan of {preview.pipeline}  {preview.mode.value}  {preview.rows:,} rows in {len(preview.segments):,} chunks")
+    if preview.start is not None:
+        say(f"  days: {preview.start} to {preview.end}")
+    say(f"  queues: {preview.messages:,} messages")
+    for warning in preview.warnings:
+        say(f"  warning: {warning}")
+    if preview.segments:
+        _table(preview, "Chunks", ["chunk", "rows", "holds"])
+    else:
+        say("nothing to do")
+
+
 def show(preview: PlanPreview, pipeline: Pipeline) -> None:
     """A preview for people; rows are occurrences where objects are scanned."""
     unit = "rows" if pipeline.is_fetched else "objects"
@@ -100,7 +119,11 @@ def show(preview: PlanPreview, pipeline: Pipeline) -> None:
     if not preview.segments:
         say("nothing to read")
         return
+    _table(preview, "Segments", ["segment", unit, "holds"])
+
+
+def _table(preview: PlanPreview, title: str, columns: Sequence[str]) -> None:
     rows: list[list[Any]] = [[each.segment_id, each.rows, each.label] for each in preview.segments[:SHOWN]]
-    emit_table("Segments", ["segment", unit, "holds"], rows)
+    emit_table(title, columns, rows)
     if len(preview.segments) > SHOWN:
         say(f"… and {len(preview.segments) - SHOWN:,} more (--json gives all)")

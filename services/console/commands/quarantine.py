@@ -12,11 +12,11 @@ from contracts.pipelines import Pipeline
 from contracts.runs import PlanRun, RunMode, RunState
 from contracts.segments import Disposition, Occurrence, segment_id_of
 from contracts.sources import FetchedName, SocrataSource
-from services.console.commands.run import PLAN_QUEUE, quarantined
+from services.console.commands.run import quarantined
 from services.console.commands.status import show as show_run
 from services.console.following import follow_run
 from services.console.output import emit_json, emit_table, say
-from services.console.session import Session, open_session
+from services.console.session import PLAN_QUEUE, Session, open_session
 from services.runtime.failures import BadDeclarationError, MissingObjectError, PermanentError
 from services.runtime.ledger import Step
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from contracts.runs import RunMode
+from services.console.commands.chunk_status import Pace, describe_chunks, settled_chunks, show_chunks
 from services.console.following import FINAL, Followed, look, look_at
 from services.console.output import emit_json, emit_table, say
 from services.console.session import Session, open_session
@@ -16,6 +17,8 @@ from services.runtime.conservation import Hop
 from services.runtime.ledger import Run
 
 HOP_COLUMNS = ("hop", "in", "out", "quarantined", "filtered", "ignored", "duplicates", "pending", "missing")
+CHUNK_HOP_COLUMNS = ("hop", "in", "out", "gone", "pending", "missing")
+"""Rows that were deleted since the snapshot are gone."""
 
 
 def register(app: typer.Typer) -> None:
@@ -56,8 +59,7 @@ def _list(session: Session, runs: list[Followed]) -> None:
 
 def _row(followed: Followed, now: datetime) -> list[Any]:
     run, table = followed.run, followed.table
-    seconds = max((_end(run, now) - datetime.fromisoformat(run.started_at)).total_seconds(), 0.001)
-    rate = followed.records / seconds if run.mode is not RunMode.EVENTS else None
+    rate, left = _pace(followed, now)
     return [
         run.run_id,
         run.mode.value,
@@ -66,14 +68,16 @@ def _row(followed: Followed, now: datetime) -> list[Any]:
         followed.records,
         sum(hop.quarantined for hop in table.hops),
         "" if rate is None else f"{rate:,.0f}",
-        _eta(run, seconds),
+        "" if left is None else f"{left:,.0f} s",
         run.started_at[:19],
     ]
 
 
 def _settled(followed: Followed) -> str:
-    """Segments that are merged; of a group's run the entities that have ended."""
+    """Segments that are merged; of a group's run the entities that have ended, of a chunked one its chunks."""
     run = followed.run
+    if run.mode is RunMode.CHUNKS:
+        return settled_chunks(followed)
     if run.children:
         return f"{sum(child.run.state in FINAL for child in followed.children)}/{len(run.children)} entities"
     return f"{run.settled}" + ("" if run.planned is None else f"/{max(run.planned, run.settled)}")
@@ -83,10 +87,17 @@ def _end(run: Run, now: datetime) -> datetime:
     return now.astimezone(UTC) if run.finished_at is None else datetime.fromisoformat(run.finished_at)
 
 
-def _eta(run: Run, seconds: float) -> str:
+def _pace(followed: Followed, now: datetime) -> tuple[float | None, float | None]:
+    """Rows per second, and seconds to go; None where that cannot be said."""
+    run = followed.run
+    if run.mode is RunMode.CHUNKS:
+        pace = Pace.of(followed)
+        return pace.rows_per_s, pace.eta_s
+    seconds = max((_end(run, now) - datetime.fromisoformat(run.started_at)).total_seconds(), 0.001)
+    rate = followed.records / seconds if run.mode is not RunMode.EVENTS else None
     if run.state in FINAL or not run.settled or run.planned is None:
-        return ""
-    return f"{seconds / run.settled * max(run.planned - run.settled, 0):,.0f} s"
+        return rate, None
+    return rate, seconds / run.settled * max(run.planned - run.settled, 0)
 
 
 def state_of(followed: Followed) -> str:
@@ -94,6 +105,8 @@ def state_of(followed: Followed) -> str:
     run, table = followed.run, followed.table
     if run.state in FINAL:
         return run.state.value
+    if run.paused:
+        return "paused"
     if run.reason is not None:
         return "blocked"
     if run.children:
@@ -118,6 +131,7 @@ def describe(followed: Followed) -> dict[str, Any]:
         "watermark": followed.reached,
         "entities": {child.entity: describe(child) for child in followed.children},
         "conservation": [asdict(hop) for hop in followed.table.hops],
+        **(describe_chunks(followed) if followed.run.mode is RunMode.CHUNKS else {}),
     }
 
 
@@ -127,15 +141,23 @@ def show(followed: Followed) -> None:
         _show_group(followed)
         return
     run, table = followed.run, followed.table
-    say(f"run {run.run_id}  {run.mode.value}  {state_of(followed)}  {run.settled} segments merged")
+    chunked = run.mode is RunMode.CHUNKS
+    settled = settled_chunks(followed) if chunked else f"{run.settled} segments merged"
+    say(f"run {run.run_id}  {run.mode.value}  {state_of(followed)}  {settled}")
     if run.reason is not None:
         say(f"  reason: {run.reason}")
     if run.destination is not None:
         say(f"  output: {run.destination}")
     for line in _collected(followed):
         say(f"  {line}")
-    unit = "occurrence" if followed.fetched is None else "row"
-    emit_table(f"Conservation ({unit}s)", HOP_COLUMNS, [_hop(hop) for hop in table.hops])
+    if chunked:
+        show_chunks(followed, datetime.now(UTC))
+    unit = "occurrence" if followed.fetched is None and not chunked else "row"
+    if chunked:
+        hops = [[hop.name, hop.received, hop.passed_on, hop.ignored, hop.pending, hop.missing] for hop in table.hops]
+        emit_table("Conservation (rows)", CHUNK_HOP_COLUMNS, hops)
+    else:
+        emit_table(f"Conservation ({unit}s)", HOP_COLUMNS, [_hop(hop) for hop in table.hops])
     say(f"balanced: every {unit} is accounted for" if table.balanced else "NOT BALANCED: " + "; ".join(table.problems))
 
 

@@ -63,7 +63,7 @@ async def prepare_database(access: Access, ingest_password: str, size: Size) -> 
     Raises:
         TemporaryError: the server does not answer within READY_S seconds.
     """
-    server = await _patient(access)
+    server = await patient(access)
     try:
         await _make_role(server, ingest_password)
         if await server.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
@@ -110,7 +110,12 @@ async def _make_role(server: Connection, password: str) -> None:
     await server.execute(f"GRANT pg_read_all_stats TO {INGEST}")
 
 
-async def _patient(access: Access) -> Connection:
+async def patient(access: Access) -> Connection:
+    """The first connection to a server that may still be starting.
+
+    Raises:
+        TemporaryError: it does not answer within READY_S seconds.
+    """
     deadline = time.monotonic() + READY_S
     while True:
         try:

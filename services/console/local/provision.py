@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from contracts.topology import Bucket, Queue, Subscription, Table, Topic, Topology
+from contracts.topology import Bucket, Queue, StateMachine, Subscription, Table, Topic, Topology
 from services.console.local.documents import lifecycle, policy
+from services.console.local.machines import create_machines
 from services.runtime.aws.clients import Clients
 from services.runtime.aws.errors import code_of, translated
 from services.runtime.failures import BadDeclarationError
@@ -51,7 +52,7 @@ def load_topology(path: Path = TOPOLOGY_FILE) -> Topology:
 async def provision(
     clients: Clients, stack: str, topology: Topology, *, progress: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Create tables, buckets, queues, topics, subscriptions and notifications that are not there yet.
+    """Create tables, buckets, queues, topics, subscriptions, notifications and state machines that are not there yet.
 
     What exists is brought to the declared settings; nothing is ever removed. ``progress`` gets a line a kind.
 
@@ -90,7 +91,11 @@ class _Provisioner:
         await _together(
             _each(self.subscription, topology.subscriptions),
             *(self.notification(b, b.notify_topic) for b in topology.buckets if b.notify_topic),
+            self.machines([machine for machine in topology.state_machines if machine.queue in self._queues]),
         )
+
+    async def machines(self, machines: list[StateMachine]) -> None:
+        await create_machines(self._clients, self._stack, machines, self._queues)
 
     async def table(self, table: Table) -> None:
         name, dynamodb = self._name(table.name), self._clients.dynamodb

@@ -29,11 +29,11 @@ class Samples:
         self._socrata_port = socrata_port
         self._shop_ports = shop_ports
         self._portal: Worker | None = None
-        self._filling: Filling | None = None
+        self._fillings: list[Filling] = []
         self._credentials: Credentials | None = None
 
     def start(self, start: Start, environ: Mapping[str, str], python: Path) -> None:
-        """Start them, and fill the shop while the emulator is being set up; ``python`` has PostgreSQL's binaries."""
+        """Start them, and fill them while the emulator is being set up; ``python`` has PostgreSQL's binaries."""
         folder = self._home.path
         if self._socrata_port is not None:
             arguments = socrata.command(folder, self._socrata_port, datetime.now().astimezone())
@@ -43,8 +43,9 @@ class Samples:
             start(POSTGRES, shop.postgres_command(folder, ports.postgres, python, credentials), environ)
             start(COMMERCE, shop.commerce_command(folder, ports.commerce, credentials), environ)
             self._credentials = credentials
-            tagged = {**environ, **tags(folder, shop.FILLING)}
-            self._filling = Filling((ports.postgres, ports.commerce), credentials, tagged, self._home.log(shop.FILLING))
+            for name, command in shop.filling_commands(ports, credentials).items():
+                tagged = {**environ, **tags(folder, name)}
+                self._fillings.append(Filling(name, command, tagged, self._home.log(name)))
 
     async def publish(self, clients: Clients) -> None:
         """Put what the services connect with into Secrets Manager."""
@@ -52,7 +53,7 @@ class Samples:
             await publish(clients, self._credentials.documents(self._shop_ports.postgres))
 
     def wait(self, stopped: Callable[[], bool]) -> None:
-        """Wait until all of them answer and the shop is filled.
+        """Wait until all of them answer and are filled.
 
         Raises:
             TidegateError: one of them does not start.
@@ -60,10 +61,10 @@ class Samples:
         portal = self._portal
         if portal is not None and self._socrata_port is not None:
             socrata.wait_ready(self._socrata_port, self._home.log(SOCRATA), lambda: portal.is_alive)
-        if self._filling is not None:
-            self._filling.wait(stopped)
+        for filling in self._fillings:
+            filling.wait(stopped)
 
     def abandon(self) -> None:
-        """Stop filling the shop, if that is still under way."""
-        if self._filling is not None:
-            self._filling.end()
+        """Stop filling them, if that is still under way."""
+        for filling in self._fillings:
+            filling.end()

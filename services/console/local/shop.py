@@ -1,7 +1,8 @@
-"""The sample shop beside the emulator: its PostgreSQL database and its commerce API, each a process of the stack.
+"""The sample shop beside the emulator: its PostgreSQL server and its commerce API, each a process of the stack.
 
 What they hold is made at the first start, by ``python -m services.console.demo.shop``, while the emulator is being set
-up. Later starts serve what is there.
+up; beside the shop the server has the home-care visits of the conflict report, from
+``services.console.demo.home_care_database``. Later starts serve what is there.
 """
 
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from services.console.local.credentials import Credentials
 from services.console.local.emulator import HOST, last_line
+from services.console.local.state import ShopPorts
 from services.runtime.failures import PermanentError, TemporaryError
 from services.runtime.settings import PROJECT
 
@@ -24,7 +26,8 @@ COMMERCE = "commerce"
 POSTGRES_SERVER = PROJECT / "localstack" / "postgres" / "server.py"
 COMMERCE_SERVER = PROJECT / "localstack" / "commerce" / "server.py"
 FILLING = "shop"
-"""Name of the log of what fills them."""
+HOME_CARE_FILLING = "home-care"
+"""Names of the logs of what fills them."""
 READY_DEADLINE_S = 45.0
 _POLL_S = 0.05
 _CLUSTER_PREFIX = "postgres-data-"
@@ -61,18 +64,29 @@ def discard(folder: Path) -> None:
         shutil.rmtree(home, ignore_errors=True)
 
 
-class Filling:
-    """Makes the shop's rows where they are missing, in a process of its own."""
+def filling_commands(ports: ShopPorts, credentials: Credentials) -> Mapping[str, Sequence[str]]:
+    """What makes the rows of each database where they are missing, by the name of its log."""
+    server = ("--host", HOST, "--port", str(ports.postgres), "--owner-file", str(credentials.owner))
+    module = (sys.executable, "-m")
+    return {
+        FILLING: (
+            *(*module, "services.console.demo.shop", *server, "--ingest-file", str(credentials.ingest)),
+            *("--api", f"http://{HOST}:{ports.commerce}"),
+        ),
+        HOME_CARE_FILLING: (
+            *(*module, "services.console.demo.home_care_database", *server),
+            *("--chunks-file", str(credentials.chunks)),
+        ),
+    }
 
-    def __init__(self, ports: tuple[int, int], credentials: Credentials, environ: Mapping[str, str], log: Path) -> None:
-        postgres, commerce = ports
+
+class Filling:
+    """Makes rows where they are missing, in a process of its own; ``what`` names them for people."""
+
+    def __init__(self, what: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
+        self._what = what
         self._log = log
-        command = (
-            *(sys.executable, "-m", "services.console.demo.shop", "--host", HOST, "--port", str(postgres)),
-            *("--owner-file", str(credentials.owner), "--ingest-file", str(credentials.ingest)),
-            *("--api", f"http://{HOST}:{commerce}"),
-        )
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own module and arguments
                 command, cwd=PROJECT, env=dict(environ), stdin=subprocess.DEVNULL, stdout=output, stderr=output
@@ -92,10 +106,12 @@ class Filling:
                 return
             if time.monotonic() > deadline:
                 self.end()
-                raise TemporaryError(f"the sample shop was not ready after {deadline_s:.0f} s; see {self._log}")
+                raise TemporaryError(
+                    f"the sample database {self._what!r} was not ready after {deadline_s:.0f} s; see {self._log}"
+                )
             time.sleep(_POLL_S)
         if self._process.returncode:
-            raise PermanentError(f"the sample shop did not start: {last_line(self._log)}")
+            raise PermanentError(f"the sample database {self._what!r} cannot be made: {last_line(self._log)}")
 
     def end(self) -> None:
         """Stop it, if it still runs; what is half made is made again at the next start."""

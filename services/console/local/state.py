@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.console.local.credentials import DATABASE, INGEST
+from services.console.local.credentials import CHUNKS, DATABASE, HOME_CARE, INGEST
 from services.console.local.emulator import HOST
 from services.console.local.processes import ProcessRecord
 from services.runtime.failures import BadDeclarationError, TidegateError
@@ -75,9 +75,15 @@ class StackState(BaseModel):
     @property
     def database(self) -> str | None:
         """How the services connect to the sample shop's database, without the password; None where none runs."""
-        return (
-            None if self.shop_ports is None else f"postgresql://{INGEST}@{HOST}:{self.shop_ports.postgres}/{DATABASE}"
-        )
+        return self._place(INGEST, DATABASE)
+
+    @property
+    def home_care(self) -> str | None:
+        """The same of the conflict report's database."""
+        return self._place(CHUNKS, HOME_CARE)
+
+    def _place(self, role: str, database: str) -> str | None:
+        return None if self.shop_ports is None else f"postgresql://{role}@{HOST}:{self.shop_ports.postgres}/{database}"
 
 
 def exports(state: StackState) -> dict[str, str]:

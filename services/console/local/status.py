@@ -35,6 +35,8 @@ class StackStatus:
     """Where the sample shop's API answers."""
     database: str | None
     """How the services connect to the sample shop's database, without the password."""
+    home_care: str | None
+    """The same of the conflict report's database."""
     stack: str | None
     failure: str | None
     recovery_pending: bool
@@ -49,7 +51,7 @@ def status(home: DataDir) -> StackStatus:
     """Every process with its state, resident memory and uptime."""
     state = home.load() if home.is_ours else None
     if state is None:
-        return StackStatus("stopped", str(home.path), *(None,) * 6, recovery_pending=False, processes=[])
+        return StackStatus("stopped", str(home.path), *(None,) * 7, recovery_pending=False, processes=[])
     supervised = state.supervisor.alive
     condition: str = state.phase if supervised or state.phase == "stopped" else "crashed"
     records = [] if condition == "stopped" else [state.supervisor, *state.processes]
@@ -60,6 +62,7 @@ def status(home: DataDir) -> StackStatus:
         socrata=state.socrata,
         payments_api=state.payments_api,
         database=state.database,
+        home_care=state.home_care,
         stack=state.stack,
         failure=state.failure,
         recovery_pending=home.recovery_pending,

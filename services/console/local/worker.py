@@ -11,7 +11,8 @@ from services.console.local.processes import ProcessRecord
 from services.runtime.settings import PROJECT
 
 WORKERS: Mapping[str, Sequence[str]] = {
-    name: (sys.executable, "-m", f"services.{name}.worker") for name in ("planner", "fetcher", "validator", "merger")
+    name: (sys.executable, "-m", f"services.{name}.worker")
+    for name in ("planner", "fetcher", "validator", "merger", "chunk_worker")
 }
 """The services of the stack and how each is started, from the project's folder."""
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from contracts.chunks import PlannedChunk
 from contracts.loads import LoadPlan
 from contracts.plans import CollectPlan, PlanPreview, PreviewedSegment
 from contracts.runs import PlanRun, RunMode
 from contracts.segments import Occurrence, segment_id_of
 from services.planner.core.loads import label_of_slice, mode_of_load
 from services.planner.core.slices import label_of
+from services.runtime.chunking.ports import Window
 
 
 def preview_of_occurrences(
@@ -87,6 +89,26 @@ def preview_of_group(request: PlanRun, entities: Mapping[str, PlanPreview]) -> P
     )
 
 
+def preview_of_chunks(
+    request: PlanRun, chunks: Sequence[PlannedChunk], window: Window, warnings: Sequence[str]
+) -> PlanPreview:
+    """A run of a chunked job; nothing is read but by the chunks' own statements."""
+    return PlanPreview(
+        run_id=request.run_id,
+        pipeline=request.pipeline,
+        mode=RunMode.CHUNKS,
+        segments=[
+            PreviewedSegment(segment_id=each.chunk_id, label=_keys(each.keys), rows=each.rows) for each in chunks
+        ],
+        rows=sum(each.rows for each in chunks),
+        requests=0,
+        messages=len(chunks),
+        start=window.first_day.isoformat(),
+        end=window.last_day.isoformat(),
+        warnings=list(warnings),
+    )
+
+
 def preview_of_failure(request: PlanRun, mode: RunMode, error: str) -> PlanPreview:
     """A run that would fail."""
     return PlanPreview(
@@ -104,3 +126,7 @@ def preview_of_failure(request: PlanRun, mode: RunMode, error: str) -> PlanPrevi
 def _label(part: Sequence[Occurrence]) -> str:
     more = len(part) - 1
     return part[0].uri + (f" and {more} more" if more else "")
+
+
+def _keys(count: int) -> str:
+    return "1 key" if count == 1 else f"{count:,} keys"

@@ -25,8 +25,13 @@ async def plan_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
         try:
             _, command = open_message(delivery.body, PLANNER_COMMANDS)
             if isinstance(command, ScheduledScan):
-                run_id = run_id_of_slot(command.pipeline, command.slot)
-                command = PlanRun(pipeline=command.pipeline, run_id=run_id, collect=command.collect, load=command.load)
+                command = PlanRun(
+                    pipeline=command.pipeline,
+                    run_id=run_id_of_slot(command.pipeline, command.slot),
+                    collect=command.collect,
+                    load=command.load,
+                    chunk=command.chunk,
+                )
             if isinstance(command, PlanRun):
                 with correlated(run_id=command.run_id, pipeline=command.pipeline):
                     await plan_run(ports, command, receives=delivery.receives)

@@ -2,6 +2,7 @@
 
 from contracts.runs import PlanRun, RunMode
 from services.planner.ports import Ports
+from services.planner.use_case.chunks import plan_chunked
 from services.planner.use_case.collect import collect
 from services.planner.use_case.group import land_group, members_of
 from services.planner.use_case.land import land
@@ -16,15 +17,20 @@ async def plan_run(ports: Ports, request: PlanRun, *, receives: int = 1) -> None
     ``receives`` counts how often the request was handed out, this time included.
 
     Raises:
-        BadDeclarationError: there is no such pipeline or group.
+        BadDeclarationError: there is no such pipeline, group or chunked job.
         TemporaryError: the pipeline's present run has not ended, or the source does not answer; ask again.
     """
+    jobs = {} if ports.chunked is None else ports.chunked.jobs
+    if ports.chunked is not None and request.pipeline in jobs:
+        await plan_chunked(ports, ports.chunked, jobs[request.pipeline], request, receives=receives)
+        return
     pipeline = ports.pipelines.get(request.pipeline)
     if pipeline is None and (members := members_of(ports, request.pipeline)):
         await land_group(ports, members, request, receives=receives)
         return
     if pipeline is None:
-        raise BadDeclarationError(f"there is no pipeline {request.pipeline!r}; there are {sorted(ports.pipelines)}")
+        known = sorted([*ports.pipelines, *jobs])
+        raise BadDeclarationError(f"there is no pipeline {request.pipeline!r}; there are {known}")
     if pipeline.is_landed:
         await land(ports, pipeline, request, receives=receives)
     elif not pipeline.is_collected:

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from types_aiobotocore_secretsmanager import SecretsManagerClient
     from types_aiobotocore_sns import SNSClient
     from types_aiobotocore_sqs import SQSClient
+    from types_aiobotocore_stepfunctions import SFNClient
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
 MAX_POOL_CONNECTIONS = 64
 
-Service = Literal["s3", "sqs", "sns", "dynamodb", "secretsmanager"]
+Service = Literal["s3", "sqs", "sns", "dynamodb", "secretsmanager", "stepfunctions"]
 SERVICES: tuple[Service, ...] = get_args(Service)
 
 
@@ -53,6 +54,7 @@ class Clients:
     sns: "SNSClient"
     dynamodb: "DynamoDBClient"
     secretsmanager: "SecretsManagerClient"
+    stepfunctions: "SFNClient"
 
     def __init__(self, *services: Service, retries: int = 4) -> None:
         self._services = services or SERVICES

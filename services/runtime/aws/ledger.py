@@ -5,6 +5,7 @@ run_id    item                        holds
 ========  ==========================  ==============================================
 the run   ``run``                     the run, with its count of settled segments
 the run   ``segment#{id}``            one segment
+the run   ``chunk#{id}``              one chunk (``chunk_ledger``)
 ``runs``  ``{started_at}#{run_id}``   nothing: the order in which runs were started
 ========  ==========================  ==============================================
 
@@ -214,7 +215,7 @@ class DynamoLedger:
         try:
             await self._update(
                 key_of_run(run_id),
-                sets={"paused": paused},
+                sets={"paused": paused, "resumed_at": None if paused else self._now()},
                 condition="#state IN (:planning, :running)",
                 values=UNFINISHED,
             )
@@ -224,20 +225,23 @@ class DynamoLedger:
         return True
 
     async def reopen_run(self, run_id: str) -> bool:
-        """FAILED or CANCELLED → RUNNING, and not paused; False if it has not ended, or has succeeded."""
+        """FAILED or CANCELLED → RUNNING (PLANNING, if it has no plan), and not paused; False if it is neither."""
         stamp = _stamp()
-        try:
-            await self._update(
-                key_of_run(run_id),
-                sets={"state": RunState.RUNNING, "paused": False, "reopened_by": stamp},
-                removes=["finished_at", "reason", "blocked"],
-                condition="#state IN (:failed, :cancelled)",
-                values={"failed": RunState.FAILED, "cancelled": RunState.CANCELLED},
-            )
-        except ConflictError:
-            await self._require(run_id)
-            return await self._is_stamped(key_of_run(run_id), "reopened_by", stamp)
-        return True
+        ways = {RunState.RUNNING: "attribute_exists(#planned)", RunState.PLANNING: "attribute_not_exists(#planned)"}
+        for state, which in ways.items():
+            try:
+                await self._update(
+                    key_of_run(run_id),
+                    sets={"state": state, "paused": False, "reopened_by": stamp, "resumed_at": self._now()},
+                    removes=["finished_at", "reason", "blocked"],
+                    condition=f"#state IN (:failed, :cancelled) AND {which}",
+                    values={"failed": RunState.FAILED, "cancelled": RunState.CANCELLED},
+                )
+            except ConflictError:
+                continue
+            return True
+        await self._require(run_id)
+        return await self._is_stamped(key_of_run(run_id), "reopened_by", stamp)
 
     async def block_run(self, run_id: str, reason: str) -> None:
         """Say on an unfinished run why nothing moves; the next segment that is merged clears it."""

@@ -3,10 +3,13 @@
 from contracts.runs import RunMode, RunState
 from contracts.segments import SegmentCounts, Settlement
 from services.runtime.aws.items import Item
+from services.runtime.chunking.ports import ChunkEntry, ChunkState
+from services.runtime.failures import BadDeclarationError
 from services.runtime.ledger import Collection, Run, ScanCounts, SegmentEntry, Step
 
 RUN = "run"
 SEGMENTS = "segment#"
+CHUNKS = "chunk#"
 RUNS = "runs"
 """Partition of the index; no run may be called that."""
 
@@ -21,8 +24,19 @@ def key_of_segment(run_id: str, segment_id: str) -> Item:
     return {"run_id": run_id, "item": f"{SEGMENTS}{segment_id}"}
 
 
+def key_of_chunk(run_id: str, chunk_id: str) -> Item:
+    """Key of one chunk of a run."""
+    return {"run_id": run_id, "item": f"{CHUNKS}{chunk_id}"}
+
+
 def index_entry(run: Run) -> Item:
-    """The item that makes a run known among all runs, by when it started."""
+    """The item that makes a run known among all runs, by when it started.
+
+    Raises:
+        BadDeclarationError: the run is called like the index.
+    """
+    if run.run_id == RUNS:
+        raise BadDeclarationError(f"no run may be called {RUNS!r}")
     return {"run_id": RUNS, "item": f"{run.started_at}#{run.run_id}", "of_run": run.run_id}
 
 
@@ -49,6 +63,7 @@ def read_run(item: Item) -> Run:
         log=item.get("log"),
         failed=item.get("failed", 0),
         paused=item.get("paused", False),
+        resumed_at=item.get("resumed_at"),
     )
 
 
@@ -67,4 +82,24 @@ def read_segment(item: Item) -> SegmentEntry:
         updated_at=item.get("updated_at", ""),
         fetched=item.get("fetched"),
         raw_location=item.get("raw_location"),
+    )
+
+
+def read_chunk(item: Item) -> ChunkEntry:
+    """A chunk from its item."""
+    return ChunkEntry(
+        run_id=item["run_id"],
+        chunk_id=item["item"].removeprefix(CHUNKS),
+        state=ChunkState(item["state"]),
+        rows=item["rows"],
+        keys=item.get("keys", 0),
+        updated=item.get("updated"),
+        gone=item.get("gone", 0),
+        marked=item.get("marked", 0),
+        seconds=float(item.get("seconds", 0)),
+        parts=item.get("parts", 0),
+        worker=item.get("worker"),
+        started_at=item.get("started_at"),
+        updated_at=item.get("updated_at", ""),
+        reason=item.get("reason"),
     )

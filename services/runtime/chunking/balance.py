@@ -1,5 +1,6 @@
 """Keys → chunks: whole keys, in the order in which their rows lie, about as many rows in each."""
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
@@ -71,3 +72,8 @@ def _part(keys: ChunkKeys, which: slice) -> ChunkKeys:
 def part_ids(chunk_id: str) -> tuple[str, str]:
     """What the two parts of a chunk are called."""
     return f"{chunk_id}.1", f"{chunk_id}.2"
+
+
+def order_of(chunk_id: str) -> tuple[tuple[int, str], ...]:
+    """What sorts chunks by their numbers, each before its parts; a chunk without a number comes last."""
+    return tuple((int(each), "") if each.isdecimal() else (sys.maxsize, each) for each in chunk_id.split("."))

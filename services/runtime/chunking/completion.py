@@ -33,10 +33,11 @@ class ChunkCompletion:
     async def complete(self, job: LoadedJob, run_id: str) -> RunState | None:
         """End the run if each of its chunks is done or has failed; None while some are under way.
 
-        A run that has failed chunks, or does not balance, ends as FAILED: it must never pass for a success.
+        A run that has failed chunks, or does not balance, ends as FAILED: it must never pass for a success. One that
+        was cancelled stays so.
 
         Raises:
-            PermanentError, TemporaryError: the job's finish does not succeed.
+            PermanentError, TemporaryError: the job's finish does not succeed; the run has not ended.
         """
         run = await self.ledger.run(run_id)
         if run is None or run.planned is None or run.settled + run.failed < run.planned:
@@ -54,20 +55,31 @@ class ChunkCompletion:
         if not table.balanced:
             await self.fail(run, "ledger does not balance: " + "; ".join(table.problems))
             return RunState.FAILED
-        await self.databases.of(job).finish(run_id)
-        if await self.ledger.finish_run(run_id, RunState.SUCCEEDED):
-            log.info("run succeeded", run_id=run_id, records=table.records)
-        fact = RunCompleted(pipeline=run.pipeline, run_id=run_id, state=RunState.SUCCEEDED, records=table.records)
-        await self.publisher.announce(fact, run_id=run_id)
-        return RunState.SUCCEEDED
+        if run.state is not RunState.SUCCEEDED:
+            await self.databases.of(job).finish(run_id)
+        return await self._succeed(run, table.records)
 
     async def fail(self, run: Run, reason: str) -> None:
-        """End a run as failed, for this reason."""
+        """End a run as failed, for this reason; one that has ended otherwise stays what it is."""
         if await self.ledger.finish_run(run.run_id, RunState.FAILED, reason=reason):
             log.error("run failed", run_id=run.run_id, reason=reason)
+        elif (ended := await self.ledger.run(run.run_id)) is None or ended.state is not RunState.FAILED:
+            return
         await self.publisher.announce(
             RunFailed(pipeline=run.pipeline, run_id=run.run_id, reason=reason), run_id=run.run_id
         )
+
+    async def _succeed(self, run: Run, records: int) -> RunState | None:
+        # A run that ended as failed is whole after all: its last chunk turned out to be done.
+        if run.state is RunState.FAILED and await self.ledger.reopen_run(run.run_id):
+            log.info("run goes on: each of its chunks is done", run_id=run.run_id)
+        if await self.ledger.finish_run(run.run_id, RunState.SUCCEEDED):
+            log.info("run succeeded", run_id=run.run_id, records=records)
+        elif (ended := await self.ledger.run(run.run_id)) is None or ended.state is not RunState.SUCCEEDED:
+            return None if ended is None else ended.state
+        fact = RunCompleted(pipeline=run.pipeline, run_id=run.run_id, state=RunState.SUCCEEDED, records=records)
+        await self.publisher.announce(fact, run_id=run.run_id)
+        return RunState.SUCCEEDED
 
 
 def _reason(failed: list[ChunkEntry], total: int) -> str:

@@ -8,15 +8,19 @@ from services.runtime.ledger import Run
 
 
 def conserve_chunks(run: Run, chunks: Sequence[ChunkEntry]) -> Conservation:
-    """Draw up the table of a run from its chunks; failed chunks count as rows that are still to come."""
+    """Draw up the table of a run from its chunks; failed chunks count as rows that are still to come.
+
+    A job that works on no snapshot may find more rows of a key than the plan did: they count as received, too.
+    """
     done = [chunk for chunk in chunks if chunk.state is ChunkState.DONE]
     open_ = [chunk for chunk in chunks if chunk.state is not ChunkState.DONE]
     planned = sum(chunk.rows for chunk in chunks)
+    joined = sum(max(0, (chunk.updated or 0) + chunk.gone - chunk.rows) for chunk in done)
     listed = run.scan.listed
     plan = Hop(name="plan", received=listed, passed_on=planned)
     update = Hop(
         name="update",
-        received=planned,
+        received=planned + joined,
         passed_on=sum(chunk.updated or 0 for chunk in done),
         ignored=sum(chunk.gone for chunk in done),
         pending=sum(chunk.rows for chunk in open_),

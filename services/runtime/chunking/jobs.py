@@ -53,7 +53,7 @@ def _text(declaration: Path, file: str) -> str:
     path = declaration.parent / file
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BadDeclarationError(f"{declaration}: sql: {path}: {error}") from error
     if not text.strip():
         raise BadDeclarationError(f"{declaration}: sql: {path} is empty")

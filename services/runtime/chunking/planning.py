@@ -4,7 +4,9 @@ Order of effects: run → snapshot → keys of chunks → plan object → the da
 anywhere is continued by whoever comes next: the snapshot is taken once, and the plan that was kept first is the plan.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 
@@ -16,7 +18,7 @@ from services.runtime.chunking.jobs import LoadedJob
 from services.runtime.chunking.ports import ChunkLedger, ChunkPlans, ChunkState, JobDatabase, JobDatabases, Window
 from services.runtime.chunking.window import sizes_of, window_of
 from services.runtime.clock import Clock
-from services.runtime.failures import BadDeclarationError
+from services.runtime.failures import BadDeclarationError, PermanentError
 from services.runtime.ledger import Ledger, Run, ScanCounts
 
 log = structlog.get_logger()
@@ -54,23 +56,42 @@ class ChunkPlanning:
 
         Raises:
             BadDeclarationError: the payload's days are the wrong way round.
-            PermanentError, TemporaryError: the database refuses, or does not answer now.
+            PermanentError: the run was planned on a snapshot that another run's has replaced; or the database refuses.
+            TemporaryError: the database does not answer now.
         """
-        window = window_of(job.job.window, payload, self.clock.now().date())
-        taken = await self.databases.of(job).prepare(run_id, window)
+        database = self.databases.of(job)
+        if await self.plans.find(run_id) is not None:
+            # Another snapshot than the plan was made from has other rows: its chunks would miss some of them.
+            await _require_snapshot(database, run_id)
+            taken = False
+        else:
+            taken = await database.prepare(run_id, await self._window(job, run_id, payload))
         log.info("snapshot taken" if taken else "snapshot is there already", run_id=run_id, pipeline=job.name)
         return taken
 
-    async def plan(self, job: LoadedJob, run_id: str, payload: ChunkPayload, *, whole: bool = False) -> ChunkPlan:
+    async def plan(
+        self,
+        job: LoadedJob,
+        run_id: str,
+        payload: ChunkPayload,
+        *,
+        whole: bool = False,
+        dispatch: Callable[[], Awaitable[None]] | None = None,
+    ) -> ChunkPlan:
         """Cut the snapshot into chunks (or into one, ``whole``), keep the plan and enter it; the run is then RUNNING.
 
+        ``dispatch`` comes before that, so that the chunks of a RUNNING run are known to have been dispatched.
+
         Raises:
-            PermanentError, TemporaryError: the database refuses, or does not answer now.
+            BadDeclarationError: the payload contradicts itself.
+            PermanentError: the snapshot is not this run's; or the database refuses.
+            TemporaryError: the database does not answer now.
         """
         database = self.databases.of(job)
         plan = await self.plans.find(run_id)
         if plan is None:
-            window = window_of(job.job.window, payload, self.clock.now().date())
+            await _require_snapshot(database, run_id)
+            window = await self._window(job, run_id, payload)
             sizes = sizes_of(job.job.chunks, payload)
             drafted = await self._draft(job, database, run_id, window, sizes, whole=whole)
             plan = await self.plans.keep(drafted)
@@ -78,6 +99,8 @@ class ChunkPlanning:
                 log.warning("a key is larger than a chunk should be", key=warning, run_id=run_id)
         await database.register(run_id, plan.chunks)
         await self.chunks.plan_chunks(run_id, plan.chunks)
+        if dispatch is not None:
+            await dispatch()
         await self.ledger.start_run(
             run_id, planned=len(plan.chunks), scan=ScanCounts(listed=plan.rows, dispatched=plan.rows), frontier=None
         )
@@ -98,13 +121,19 @@ class ChunkPlanning:
         """Ids of a run's chunks that are not done, in order."""
         return [each.chunk_id for each in await self.chunks.chunks(run_id) if each.state is not ChunkState.DONE]
 
+    async def _window(self, job: LoadedJob, run_id: str, payload: ChunkPayload) -> Window:
+        """Reckoned from the day the run was opened, so that whoever goes on with it tomorrow covers the same days."""
+        run = await self.ledger.run(run_id)
+        asked = self.clock.now() if run is None else datetime.fromisoformat(run.started_at)
+        return window_of(job.job.window, payload, asked.astimezone(UTC).date())
+
     async def _draft(
         self, job: LoadedJob, database: JobDatabase, run_id: str, window: Window, sizes: ChunkSizes, *, whole: bool
     ) -> ChunkPlan:
         chunks: list[PlannedChunk] = []
         warnings: list[str] = []
         async for draft in balanced(database.distribution(), sizes):
-            warnings += _warnings(job, draft, sizes)
+            warnings += [] if whole else warnings_of(job, draft, sizes)
             digest = None if whole else await self.plans.check_in(run_id, draft.document(list(job.job.keys)))
             chunks.append(PlannedChunk(chunk_id=str(len(chunks)), rows=draft.rows, keys=draft.size, sha256=digest))
         rows, keys = sum(chunk.rows for chunk in chunks), sum(chunk.keys for chunk in chunks)
@@ -122,7 +151,14 @@ class ChunkPlanning:
         )
 
 
-def _warnings(job: LoadedJob, draft: Draft, sizes: ChunkSizes) -> list[str]:
+async def _require_snapshot(database: JobDatabase, run_id: str) -> None:
+    present = await database.present_run()
+    if present != run_id:
+        whose = "there is none" if present is None else f"the present one is run {present}'s"
+        raise PermanentError(f"run {run_id} has no snapshot in the database (any more): {whose}")
+
+
+def warnings_of(job: LoadedJob, draft: Draft, sizes: ChunkSizes) -> list[str]:
     """Keys of a draft that are too large; their values may be personal, so only their size and type are told."""
     large = [key for key in draft.keys if key.rows > sizes.max_rows]
     columns = ", ".join(job.job.keys)

@@ -53,9 +53,10 @@ class StoredChunkPlans:
         try:
             stored = await self._objects.get(self._bucket, _plan(run_id))
         except MissingObjectError:
+            # Tells a plan that there is not from a bucket that there is not, and from a plan that was kept just now.
             if await self._objects.head(self._bucket, _plan(run_id)) is None:
                 return None
-            raise
+            stored = await self._objects.get(self._bucket, _plan(run_id))
         try:
             return ChunkPlan.model_validate_json(stored.body)
         except ValidationError as error:

@@ -178,7 +178,7 @@ class ChunkEntry:
 class ChunkLedger(Protocol):
     """The chunks of runs; writes each step once, and repeating any call after an unknown outcome is safe.
 
-    Raises (where a chunk must belong to a run): MissingObjectError, the run was never opened.
+    Raises (where a chunk must be there already): MissingObjectError, it was never entered, or its run never opened.
     """
 
     async def plan_chunks(self, run_id: str, chunks: Sequence[PlannedChunk]) -> None:

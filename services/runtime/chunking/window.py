@@ -22,12 +22,20 @@ def window_of(declared: DayWindow, payload: ChunkPayload, today: date) -> Window
 
 
 def sizes_of(declared: ChunkSizes, payload: ChunkPayload) -> ChunkSizes:
-    """How a run's chunks are cut: as declared, unless its payload says otherwise."""
+    """How a run's chunks are cut: as declared, unless its payload says otherwise; a declared limit gives way to it.
+
+    Raises:
+        BadDeclarationError: the payload's own numbers contradict each other.
+    """
     given = payload.model_dump(include={"target_rows", "max_rows", "max_keys"}, exclude_none=True)
     sizes = declared.model_copy(update=given)
-    if sizes.max_rows < sizes.target_rows:
-        sizes = sizes.model_copy(update={"max_rows": sizes.target_rows})
-    return sizes
+    if sizes.max_rows >= sizes.target_rows:
+        return sizes
+    if payload.max_rows is None:
+        return sizes.model_copy(update={"max_rows": sizes.target_rows})
+    if payload.target_rows is None:
+        return sizes.model_copy(update={"target_rows": sizes.max_rows})
+    raise BadDeclarationError(f"max_rows {sizes.max_rows} is less than target_rows {sizes.target_rows}")
 
 
 def _years_before(day: date, years: int) -> date:

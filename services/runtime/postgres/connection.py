@@ -1,4 +1,4 @@
-"""One connection for one piece of reading, in a transaction that sees one moment and can change nothing."""
+"""Connections by what a secret says, and one for one piece of reading, of one moment, that can change nothing."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,14 +33,14 @@ async def reading(
             block is refused.
         TemporaryError: the server does not answer now, or broke off.
     """
-    connection, parameters = await _connect(access, reference)
+    connection, parameters = await connect(access, reference)
     try:
         with translated(parameters.place):
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 await connection.execute(_settings(statement_timeout_s))
                 yield connection, parameters
     finally:
-        await _leave(connection)
+        await leave(connection)
 
 
 def _settings(statement_timeout_s: int) -> str:
@@ -58,7 +58,13 @@ def _settings(statement_timeout_s: int) -> str:
     return ";".join(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
 
 
-async def _connect(access: PostgresAccess, reference: str) -> tuple[Connection, ConnectionParameters]:
+async def connect(access: PostgresAccess, reference: str) -> tuple[Connection, ConnectionParameters]:
+    """A connection to the database that a secret names; the secret is read anew if its password is refused.
+
+    Raises:
+        PermanentError: the secret is wrong, or the password is refused although it was read anew.
+        TemporaryError: the server does not answer now, or has no connection left.
+    """
     parameters = await access.parameters(reference)
     with translated(f"connect to {parameters.place}"):
         try:
@@ -87,9 +93,10 @@ async def _open(parameters: ConnectionParameters) -> Connection:
     )
 
 
-async def _leave(connection: Connection) -> None:
+async def leave(connection: Connection) -> None:
+    """Close a connection; what was under way on it ends."""
     try:
         await connection.close(timeout=CONNECT_S)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        # What was read was read: that the goodbye was lost changes nothing.
+        # What was done was done: that the goodbye was lost changes nothing.
         log.info("connection not closed in order", error=str(error))

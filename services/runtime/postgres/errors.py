@@ -14,7 +14,10 @@ REFUSED = ("28P01", "28000")
 
 
 def translate(error: asyncpg.PostgresError, what: str) -> TidegateError:
-    """The runtime's name for what a server answered; ``what`` says what was tried, on which database."""
+    """The runtime's name for what a server answered; ``what`` says what was tried, on which database.
+
+    The server's detail is left out: it holds values of rows.
+    """
     words = error.args[0] if error.args else type(error).__name__
     text = f"{what}: {' '.join(str(words).split())}"
     if (error.sqlstate or "").startswith(PASSING):

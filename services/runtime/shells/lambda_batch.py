@@ -4,9 +4,9 @@ One event loop serves the whole life of the container, because the AWS clients b
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import structlog
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -17,12 +17,15 @@ from services.runtime.failures import MalformedError
 
 log = structlog.get_logger()
 
+H = TypeVar("H", bound=BatchHandler)
+T = TypeVar("T")
+
 
 class DeliveryFailedError(Exception):
     """Tells Powertools that one record of the batch must come again."""
 
 
-class LambdaBatch:
+class LambdaBatch(Generic[H]):
     """A callable Lambda handler over one use case.
 
     ``build`` opens the use case; it is entered at the first invocation and stays open with the container.
@@ -31,29 +34,33 @@ class LambdaBatch:
         MalformedError: the event is not an SQS batch; nothing is reported as done, so everything comes again.
     """
 
-    def __init__(self, build: Callable[[], AbstractAsyncContextManager[BatchHandler]]) -> None:
+    def __init__(self, build: Callable[[], AbstractAsyncContextManager[H]]) -> None:
         self._build = build
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._context: AbstractAsyncContextManager[BatchHandler] | None = None
-        self._handler: BatchHandler | None = None
+        self._context: AbstractAsyncContextManager[H] | None = None
+        self._handler: H | None = None
 
     def __call__(self, event: Any, context: Any) -> Mapping[str, Any]:
         """Handle one batch and say which of its records failed."""
         deliveries = read_batch(event)
-        outcome = self._running_loop().run_until_complete(self._handle(deliveries))
+        outcome = self.run(lambda handler: handler(deliveries))
         return respond(event, outcome, context)
+
+    def run(self, use: Callable[[H], Awaitable[T]]) -> T:
+        """Use the use case, which is opened before if it is not open yet, in the container's own event loop."""
+        return self._running_loop().run_until_complete(self._use(use))
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
         return self._loop
 
-    async def _handle(self, deliveries: list[Delivery]) -> Outcome:
+    async def _use(self, use: Callable[[H], Awaitable[T]]) -> T:
         if self._handler is None:
             context = self._build()
             self._handler = await context.__aenter__()
             self._context = context  # kept open: the container is frozen and thawed, never closed
-        return await self._handler(deliveries)
+        return await use(self._handler)
 
 
 def read_batch(event: Any) -> list[Delivery]:

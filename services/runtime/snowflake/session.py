@@ -61,6 +61,29 @@ class SnowflakeSession:
         while (part := await self._call(lambda: next(parts, None))) is not None:
             yield part
 
+    async def batches(
+        self, sql: str, values: Sequence[object], size: int
+    ) -> AsyncIterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
+        """A query's rows with the names of their columns, up to ``size`` at a time; at least one batch.
+
+        Raises:
+            PermanentError: Snowflake refuses the query, in its own words.
+            TemporaryError: the connection broke off.
+        """
+
+        def ask() -> Any:
+            cursor = self._connection.cursor()
+            cursor.execute(sql, tuple(values))
+            return cursor
+
+        cursor = await self._call(ask)
+        columns = tuple(column.name for column in await self._call(lambda: cursor.description))
+        rows: list[tuple[Any, ...]] = await self._call(lambda: cursor.fetchmany(size))
+        yield columns, rows
+        while len(rows) == size:
+            rows = await self._call(lambda: cursor.fetchmany(size))
+            yield columns, rows
+
     async def _call(self, work: Callable[[], T]) -> T:
         with _translated(self._login):
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -47,12 +47,14 @@ def test_a_stack_from_up_to_reset(data: Path) -> None:
     shown = tidegate("status", "--json", "--data", data)
     status = json.loads(shown.stdout)
     assert (shown.returncode, status["state"]) == (0, "running")
-    services = {"planner", "fetcher", "validator", "merger"}
+    services = {"planner", "fetcher", "validator", "merger", "chunk_worker"}
     assert {p["name"] for p in status["processes"]} == {"supervisor", "emulator", *SAMPLES} | services
     table = tidegate("status", "--data", data).stdout
     assert "logs/planner.log" in table
     assert f"  sample shop's database: {status['database']}\n" in table
     assert re.fullmatch(r"postgresql://tidegate_ingest@127\.0\.0\.1:\d+/shop", status["database"])
+    assert f"  conflict report's database: {status['home_care']}\n" in table
+    assert re.fullmatch(r"postgresql://tidegate_chunks@127\.0\.0\.1:\d+/home_care", status["home_care"])
 
     env = tidegate("env", "--data", data).stdout
     assert f"export AWS_ENDPOINT_URL={status['endpoint']}\n" in env

@@ -1,11 +1,11 @@
-"""Passwords and keys of the sample shop."""
+"""Passwords and keys of the sample servers."""
 
 import json
 import re
 import stat
 from pathlib import Path
 
-from services.console.local.credentials import API_SECRET, OWNER_SECRET, RDS_SECRET, Credentials
+from services.console.local.credentials import API_SECRET, CHUNKS_SECRET, OWNER_SECRET, RDS_SECRET, Credentials
 
 
 def test_they_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -> None:
@@ -13,11 +13,11 @@ def test_they_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "api-key.new").write_text("half")
     first = Credentials.of(tmp_path)
-    values = [path.read_text() for path in (first.owner, first.ingest, first.api_key)]
-    assert [path.read_text() for path in (first.owner, first.ingest, first.api_key)] == values
+    values = [path.read_text() for path in (first.owner, first.ingest, first.api_key, first.chunks)]
+    assert [path.read_text() for path in (first.owner, first.ingest, first.api_key, first.chunks)] == values
     again = Credentials.of(tmp_path)
     assert (again, again.api_key.read_text()) == (first, values[2])
-    assert len(set(values)) == 3
+    assert len(set(values)) == 4
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "secrets").iterdir()} == {0o600}
 
 
@@ -33,4 +33,7 @@ def test_the_documents_are_what_connections_need(tmp_path: Path) -> None:
         "password": credentials.ingest.read_text(),
     }
     assert documents[OWNER_SECRET]["username"] == "postgres"
+    report = documents[CHUNKS_SECRET]
+    assert (report["database"], report["username"]) == ("home_care", "tidegate_chunks")
+    assert report["password"] == credentials.chunks.read_text()
     assert re.fullmatch(r"[A-Za-z0-9]{48}", documents[API_SECRET]["api_key"])

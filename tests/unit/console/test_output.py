@@ -25,6 +25,16 @@ def test_progress_of_a_total_that_comes_later(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.splitlines() == ["run r: 0", "run r: 1 of 4", "run r: 4 of 4"]
 
 
+def test_progress_in_more_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """They stand in the place of the count, as often as it would."""
+    with meter("run r") as progress:
+        for done in (0, 0, 1, 2):
+            progress.update(done, 2, f"{done} of 2 chunks, {done * 50} of 100 rows")
+    assert capsys.readouterr().err.splitlines() == [
+        f"run r: {done} of 2 chunks, {done * 50} of 100 rows" for done in range(3)
+    ]
+
+
 def test_progress_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """A total of zero is no division by zero."""
     with meter("downloaded", 0) as progress:

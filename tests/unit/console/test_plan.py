@@ -4,7 +4,7 @@ import pytest
 
 from contracts.plans import PlanPreview, PreviewedSegment
 from contracts.runs import RunMode
-from services.console.commands.plan import SHOWN, show, show_group
+from services.console.commands.plan import SHOWN, show, show_chunks, show_group
 from services.runtime.declarations import load_pipelines
 from services.runtime.settings import PROJECT
 
@@ -77,3 +77,15 @@ def test_a_plan_of_a_group_has_a_line_for_each_entity(capsys: pytest.CaptureFixt
         *("orders", "full", "200", "2", "1970-01-01 00:00:00", end, end, ""),
     ]
     assert any("│ items" in line and "permission denied" in line for line in out.splitlines())
+
+
+def test_a_chunked_plan_shows_its_days_chunks_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that is larger than a chunk should be is told before the run."""
+    days = {"start": "2024-01-01", "end": "2026-01-31", "warnings": ["one (VisitDate, SSN) has 60,000 rows"]}
+    show_chunks(preview(2, pipeline="conflict_report", mode=RunMode.CHUNKS, **days))
+    out = capsys.readouterr().out
+    assert out.startswith("plan of conflict_report  chunks  200 rows in 2 chunks\n  days: 2024-01-01 to 2026-01-31\n")
+    assert "  queues: 2 messages\n  warning: one (VisitDate, SSN) has 60,000 rows\n" in out
+    assert "[day 1]" in out
+    show_chunks(preview(0, mode=RunMode.CHUNKS))
+    assert capsys.readouterr().out.endswith("nothing to do\n")

@@ -19,13 +19,12 @@ from contracts.targets import BronzeTarget
 from services.console.bronze_files import EntityFiles, fetch_entity
 from services.console.commands.demos.proof import Line, prove, show_lines
 from services.console.commands.query import ask_entities
-from services.console.commands.run import PLAN_QUEUE
 from services.console.commands.status import show
 from services.console.demo.shop_changes import LATE_NOTE, Shop
 from services.console.demo.shop_versions import KEYS, Row, Version, Versions, differences, version_of
 from services.console.following import Followed, follow_run
 from services.console.output import as_rows, emit_table, note, say
-from services.console.session import Session
+from services.console.session import PLAN_QUEUE, Session
 from services.runtime.failures import PermanentError
 
 GROUP = "ecommerce"

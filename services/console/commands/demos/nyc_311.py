@@ -18,13 +18,12 @@ from contracts.sources import SocrataSource
 from services.console.checkpoint_files import fetch
 from services.console.commands.demos.proof import Line, prove, show_lines
 from services.console.commands.query import ask
-from services.console.commands.run import PLAN_QUEUE
 from services.console.commands.status import show
 from services.console.demo.portal import Portal, open_portal
 from services.console.demo.service_requests import Expected, Sample, ServiceRequest, generate
 from services.console.following import Followed, follow_run
 from services.console.output import as_rows, emit_table, say
-from services.console.session import Session
+from services.console.session import PLAN_QUEUE, Session
 from services.runtime.failures import PermanentError
 
 PIPELINE = "nyc_311"

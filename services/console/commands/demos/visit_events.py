@@ -13,13 +13,12 @@ from services.console.commands.demos.proof import Line, prove, show_lines
 from services.console.commands.put import IN_FLIGHT
 from services.console.commands.quarantine import entries
 from services.console.commands.query import ask
-from services.console.commands.run import PLAN_QUEUE
 from services.console.commands.status import show
 from services.console.demo.notifications import announce_again
 from services.console.demo.visit_events import Upload
 from services.console.following import follow_run, look, wait_idle
 from services.console.output import as_rows, emit_table, meter, say
-from services.console.session import Session
+from services.console.session import PLAN_QUEUE, Session
 from services.runtime.failures import PermanentError
 from services.runtime.objects import ObjectInfo
 

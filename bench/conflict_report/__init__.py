@@ -1,0 +1,1 @@
+"""The conflict report: one statement, a straightforward loop over chunks, and ours."""

@@ -1,0 +1,1 @@
+"""The worker's ports over PostgreSQL and Step Functions."""

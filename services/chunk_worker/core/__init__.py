@@ -1,0 +1,1 @@
+"""What a chunk worker decides: pure functions of values."""

@@ -1,0 +1,83 @@
+"""Runs and snapshots, as actions need them: one run of a job at a time has the snapshot."""
+
+from datetime import datetime
+
+import structlog
+
+from contracts.runs import RunState
+from services.chunk_worker.core.ends import RUN_CANCELLED, Dropped
+from services.chunk_worker.core.health import hold_back_s
+from services.chunk_worker.ports import Ports
+from services.chunk_worker.use_case.attempt import foreign_snapshot
+from services.runtime.chunking.jobs import LoadedJob
+from services.runtime.failures import PermanentError, TemporaryError
+from services.runtime.ledger import Run
+
+log = structlog.get_logger()
+
+TURN_S = 30.0
+"""Seconds until it is asked again whether the job's other run is over, at first."""
+UNFINISHED = frozenset({RunState.PLANNING, RunState.RUNNING})
+
+
+async def present_run(ports: Ports, job: LoadedJob) -> str:
+    """The run whose snapshot there is.
+
+    Raises:
+        PermanentError: there is none.
+    """
+    run_id = await ports.databases.of(job).present_run()
+    if run_id is None:
+        raise PermanentError(f"{job.name} has no snapshot yet: task_01 takes one")
+    return run_id
+
+
+async def known_run(ports: Ports, job: LoadedJob, run_id: str) -> Run:
+    """A run of the job.
+
+    Raises:
+        PermanentError: there is none of this id.
+    """
+    run = await ports.ledger.run(run_id)
+    if run is None or run.pipeline != job.name:
+        raise PermanentError(f"there is no run {run_id} of {job.name}: task_01 opens one")
+    return run
+
+
+def cancelled(run: Run) -> Dropped | None:
+    """What there is to say of a run that was cancelled."""
+    return Dropped(RUN_CANCELLED, f"run {run.run_id} was cancelled") if run.state is RunState.CANCELLED else None
+
+
+async def require_snapshot(ports: Ports, job: LoadedJob, run_id: str) -> None:
+    """Refuse to go on without the run's own snapshot.
+
+    Raises:
+        PermanentError: it is another run's, or there is none.
+    """
+    present = await ports.databases.of(job).present_run()
+    if present != run_id:
+        raise PermanentError(foreign_snapshot(present, run_id))
+
+
+async def wait_for_turn(ports: Ports, job: LoadedJob, run_id: str, receives: int) -> None:
+    """See to it that a snapshot is not taken from a run that still needs it; a run that seems dead is overtaken.
+
+    Raises:
+        TemporaryError: another run of the job is under way.
+    """
+    present = await ports.databases.of(job).present_run()
+    other = None if present in {None, run_id} else await ports.ledger.run(str(present))
+    if other is None or other.state not in UNFINISHED:
+        return
+    entries = await ports.chunks.chunks(other.run_id)
+    signs = [sign for entry in entries for sign in (entry.started_at, entry.updated_at) if sign]
+    last = max(datetime.fromisoformat(sign) for sign in [other.started_at, *signs])
+    silent_s = (ports.clock.now() - last).total_seconds()
+    # A chunk gives no sign while its statement runs.
+    if silent_s < ports.overtake_after_s + job.job.database.statement_timeout_s:
+        state = "paused" if other.paused else "under way"
+        text = f"run {other.run_id} of {job.name} is {state}, and needs its snapshot"
+        raise TemporaryError(text, delay=max(TURN_S, hold_back_s(receives)))
+    log.warning("run overtaken", overtaken=other.run_id, silent_s=round(silent_s))
+    await ports.completion.fail(other, f"overtaken by run {run_id}")

@@ -1,0 +1,1 @@
+"""What ``tidegate doctor`` looks at, one module a kind of resource. A check changes nothing."""
