@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 3
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types imports schemas schemas-check format test-localstack soak bench clean
+.PHONY: help run test check lint types imports schemas schemas-check format test-localstack test-deploy soak package bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,8 +46,14 @@ format: .venv/.dev  ## format and fix what can be fixed
 test-localstack: .venv/.dev $(EMULATOR) .venv-localstack/.stamp  ## the same stack on LocalStack 4.7 from PyPI
 	$(PYTEST) -m localstack tests/integration/test_localstack.py
 
+test-deploy: .venv/.dev $(EMULATOR)  ## full builds of what is deployed, tried in clean interpreters
+	$(PYTEST) -m deploy
+
 soak: .venv/.dev $(EMULATOR)  ## long randomised runs
 	$(PYTEST) -m soak
+
+package: .venv/.runtime  ## zips of functions and layers for Lambda in dist/, and what they weigh
+	$(BIN)/python -m infra.packages $(PACKAGE_OPTIONS)
 
 bench: .venv-bench/.stamp $(EMULATOR)  ## benchmarks, side by side with peers
 	.venv-bench/bin/python -m bench.validation.bench

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn
 
+from botocore.exceptions import BotoCoreError
+
 from contracts.chunks import ActionName, ActionResult
 from services.chunk_worker.bootstrap import ChunkWorker, build
 from services.runtime.failures import BadDeclarationError, MalformedError, TidegateError
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str], build: Build = build) -> int:
         result = asyncio.run(_act(request, build))
     except (MalformedError, BadDeclarationError) as error:
         return _complain(error, NOT_UNDERSTOOD)
-    except TidegateError as error:
+    except (TidegateError, BotoCoreError) as error:  # the SDK's own: it is not told where or who it is
         return _complain(error, FAILED)
     sys.stdout.write(result.model_dump_json() + "\n")
     return 0
@@ -58,6 +60,8 @@ def read_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--job", help="the chunked job; the only one there is need not be named")
     parser.add_argument("--payload", default="{}", help='JSON, such as {"run_id": "…", "chunk": {"target_rows": 5000}}')
     given = parser.parse_args(arguments)
+    if given.name not in [*ActionName]:
+        raise MalformedError(f"there is no action {given.name!r}; there are {', '.join(ActionName)}")
     try:
         payload = json.loads(given.payload)
     except ValueError as error:
@@ -72,7 +76,7 @@ async def _act(request: Mapping[str, Any], build: Build) -> ActionResult:
         return await worker.act(request)
 
 
-def _complain(error: TidegateError, code: int) -> int:
+def _complain(error: Exception, code: int) -> int:
     sys.stderr.write(f"error: {error}\n")
     return code
 

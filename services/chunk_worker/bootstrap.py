@@ -23,7 +23,7 @@ from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.publishing import AwsPublisher
 from services.runtime.aws.secrets import SecretsManagerSecrets
-from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.aws.telemetry import telemetry_of
 from services.runtime.chunking.completion import ChunkCompletion
 from services.runtime.chunking.jobs import LoadedJob, load_jobs
 from services.runtime.chunking.planning import ChunkPlanning
@@ -62,6 +62,7 @@ async def build() -> AsyncIterator[ChunkWorker]:
     settings = ChunkWorkerSettings.read(os.environ)
     configure_logging(SERVICE, settings.log_level)
     clock = SystemClock()
+    telemetry = telemetry_of(SERVICE, os.environ)
     jobs = load_jobs(settings.pipelines, os.environ)
     async with Clients("s3", "sqs", "sns", "dynamodb", "secretsmanager", "stepfunctions") as clients:
         secrets = SecretsManagerSecrets(clients.secretsmanager, clock)
@@ -88,7 +89,7 @@ async def build() -> AsyncIterator[ChunkWorker]:
                     chunks=chunks,
                     leases=DynamoLeases(clients.dynamodb, settings.resource("leases"), clock),
                     publisher=publisher,
-                    telemetry=EmfTelemetry(SERVICE),
+                    telemetry=telemetry,
                     clock=clock,
                     owner=f"{socket.gethostname()}/{os.getpid()}",
                     lease_ttl_s=settings.lease_ttl_s,

@@ -19,7 +19,7 @@ class ChunkFunction(LambdaBatch[ChunkWorker]):
         """Carry out an action, or handle a batch."""
         if not isinstance(event, dict) or "action" not in event:
             return super().__call__(event, context)
-        return self.run(lambda worker: worker.act(event)).model_dump(mode="json")
+        return self.run(lambda worker: worker.act(event), context).model_dump(mode="json")
 
 
 handler = ChunkFunction(build)

@@ -167,6 +167,8 @@ class Memory:
     """Rows per second, by job."""
     plans: dict[str, ChunkPlan] = field(default_factory=dict)
     """Plans of runs, which never change."""
+    health: dict[str, tuple[float, Health]] = field(default_factory=dict)
+    """How each job's database did, and when that was, by the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)

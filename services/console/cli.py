@@ -14,6 +14,7 @@ from services.console.commands import (
     checkpoint,
     demo,
     dlq,
+    doctor,
     export,
     local,
     plan,
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 for group in (local, watermark, checkpoint, quarantine, dlq):
     app.add_typer(group.app)
-for module in (demo, put, plan, run, wait, status, action, export, query, catalog):
+for module in (demo, put, plan, run, wait, status, action, export, query, catalog, doctor):
     module.register(app)
 
 DEBUG = "--debug"

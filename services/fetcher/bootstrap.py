@@ -20,12 +20,13 @@ from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.publishing import AwsPublisher
 from services.runtime.aws.secrets import SecretsManagerSecrets
-from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.aws.telemetry import telemetry_of
 from services.runtime.aws.watermarks import DynamoWatermarks
 from services.runtime.clock import SystemClock
 from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
+from services.runtime.lag import LagMeter
 from services.runtime.mirrors import StateMirrors
 from services.runtime.postgres.access import PostgresAccess
 from services.runtime.secrets import Secrets
@@ -42,6 +43,7 @@ async def build() -> AsyncIterator[BatchHandler]:
     settings = FetcherSettings.read(os.environ)
     configure_logging(SERVICE, settings.log_level)
     clock = SystemClock()
+    telemetry = telemetry_of(SERVICE, os.environ)
     pipelines = load_pipelines(settings.pipelines, os.environ)
     async with Clients() as clients:
         objects = S3Objects(clients.s3)
@@ -60,8 +62,10 @@ async def build() -> AsyncIterator[BatchHandler]:
                 datasets=datasets,
                 raw=S3RawObjects(objects),
                 ledger=ledger,
-                completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, clock)),
-                telemetry=EmfTelemetry(SERVICE),
+                completion=Completion(
+                    ledger, watermarks, publisher, StateMirrors(objects, clock), LagMeter(telemetry, clock)
+                ),
+                telemetry=telemetry,
                 clock=clock,
                 landing=Landing(
                     tables=_tables(pipelines, secrets),

@@ -21,12 +21,13 @@ from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.occurrences import DynamoOccurrences
 from services.runtime.aws.publishing import AwsPublisher
-from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.aws.telemetry import telemetry_of
 from services.runtime.aws.watermarks import DynamoWatermarks
 from services.runtime.clock import SystemClock
 from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
+from services.runtime.lag import LagMeter
 from services.runtime.mirrors import StateMirrors
 from services.runtime.telemetry import configure_logging
 
@@ -42,6 +43,7 @@ async def build() -> AsyncIterator[BatchHandler]:
     settings = MergerSettings.read(os.environ)
     configure_logging(SERVICE, settings.log_level)
     clock = SystemClock()
+    telemetry = telemetry_of(SERVICE, os.environ)
     async with Clients("s3", "sqs", "sns", "dynamodb") as clients:
         objects = S3Objects(clients.s3)
         ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
@@ -64,8 +66,10 @@ async def build() -> AsyncIterator[BatchHandler]:
             ledger=ledger,
             watermarks=watermarks,
             publisher=publisher,
-            completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, clock)),
-            telemetry=EmfTelemetry(SERVICE),
+            completion=Completion(
+                ledger, watermarks, publisher, StateMirrors(objects, clock), LagMeter(telemetry, clock)
+            ),
+            telemetry=telemetry,
             clock=clock,
             owner=f"{socket.gethostname()}/{os.getpid()}",
             lease_ttl_s=settings.lease_ttl_s,

@@ -26,7 +26,7 @@ from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.occurrences import DynamoOccurrences
 from services.runtime.aws.publishing import AwsPublisher
 from services.runtime.aws.secrets import SecretsManagerSecrets
-from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.aws.telemetry import telemetry_of
 from services.runtime.aws.watermarks import DynamoWatermarks
 from services.runtime.chunking.completion import ChunkCompletion
 from services.runtime.chunking.jobs import load_jobs
@@ -36,6 +36,7 @@ from services.runtime.clock import SystemClock
 from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
+from services.runtime.lag import LagMeter
 from services.runtime.mirrors import StateMirrors
 from services.runtime.postgres.access import PostgresAccess
 from services.runtime.postgres.analytics import AnalyticsByKind, PostgresAnalytics
@@ -54,6 +55,7 @@ async def build() -> AsyncIterator[BatchHandler]:
     settings = PlannerSettings.read(os.environ)
     configure_logging(SERVICE, settings.log_level)
     clock = SystemClock()
+    telemetry = telemetry_of(SERVICE, os.environ)
     pipelines = load_pipelines(settings.pipelines, os.environ)
     async with AsyncExitStack() as opened:
         clients = await opened.enter_async_context(Clients("s3", "sqs", "sns", "dynamodb", "secretsmanager"))
@@ -91,8 +93,10 @@ async def build() -> AsyncIterator[BatchHandler]:
             ledger=ledger,
             watermarks=watermarks,
             publisher=publisher,
-            completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, clock)),
-            telemetry=EmfTelemetry(SERVICE),
+            completion=Completion(
+                ledger, watermarks, publisher, StateMirrors(objects, clock), LagMeter(telemetry, clock)
+            ),
+            telemetry=telemetry,
             clock=clock,
             stranded_after=timedelta(seconds=settings.stranded_after_s),
             collecting=Collecting(

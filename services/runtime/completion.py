@@ -11,6 +11,7 @@ import structlog
 from contracts.runs import LimitReached, RunCompleted, RunFailed, RunState
 from services.runtime.conservation import Conservation, conserve
 from services.runtime.failures import ConflictError
+from services.runtime.lag import LagMeter
 from services.runtime.ledger import Collection, Ledger, Run
 from services.runtime.mirrors import StateMirrors
 from services.runtime.publishing import Publisher
@@ -30,6 +31,8 @@ class Completion:
     watermarks: Watermarks
     publisher: Publisher
     mirrors: StateMirrors
+    lag: LagMeter | None = None
+    """Reports how far a watermark is behind once it has moved; None: nobody measures it."""
 
     async def complete(self, run_id: str, watermark: str) -> RunState | None:
         """End the run if all its planned segments are merged; None while something is still under way.
@@ -56,7 +59,7 @@ class Completion:
     async def fail(self, run: Run, reason: str) -> None:
         """End a run as failed, for this reason."""
         if await self.ledger.finish_run(run.run_id, RunState.FAILED, reason=reason):
-            log.error("run failed", run_id=run.run_id, reason=reason)
+            log.error("run failed", run_id=run.run_id, pipeline=run.pipeline, reason=reason)
         await self.publisher.announce(
             RunFailed(pipeline=run.pipeline, run_id=run.run_id, reason=reason), run_id=run.run_id
         )
@@ -74,7 +77,7 @@ class Completion:
         if covered is not None and covered.resume is not None:
             await self._keep_place(covered.resume, run, covered)
         if ended:
-            log.info("run succeeded", run_id=run.run_id, records=table.records)
+            log.info("run succeeded", run_id=run.run_id, pipeline=run.pipeline, records=table.records)
         if covered is not None and covered.limit is not None:
             limit = LimitReached(
                 pipeline=run.pipeline, run_id=run.run_id, max_records=covered.limit, frontier=covered.end
@@ -106,7 +109,12 @@ class Completion:
             await self.fail(parent, f"{len(failed)} of {len(children)} entities failed: {named}")
             return
         if await self.ledger.finish_run(parent.run_id, RunState.SUCCEEDED):
-            log.info("run of a group succeeded", run_id=parent.run_id, records=sum(records.values()))
+            log.info(
+                "run of a group succeeded",
+                run_id=parent.run_id,
+                pipeline=parent.pipeline,
+                records=sum(records.values()),
+            )
         fact = RunCompleted(
             pipeline=parent.pipeline, run_id=parent.run_id, state=RunState.SUCCEEDED, records=sum(records.values())
         )
@@ -151,7 +159,7 @@ class Completion:
         """
         covered = run.collection
         try:
-            await self.watermarks.advance(
+            moved = await self.watermarks.advance(
                 name,
                 frontier,
                 expected_version=run.watermark_version,
@@ -160,3 +168,6 @@ class Completion:
             )
         except ConflictError as error:
             log.info("watermark stays", run_id=run.run_id, frontier=frontier, reason=str(error))
+        else:
+            if self.lag is not None:
+                self.lag.report(run.pipeline, moved.cursor)

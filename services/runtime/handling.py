@@ -75,10 +75,10 @@ def handling(*deliveries: Delivery) -> Iterator[None]:
     traces = [Trace.read(envelope.get("trace")) for envelope in envelopes]
     traces += [Trace.read(delivery.trace) for delivery in deliveries]
     trace = next(filter(None, traces), None) or carried_trace() or Trace.start(datetime.now(UTC))
-    ids = {"message_id": _named([delivery.id for delivery in deliveries]), "trace_id": trace.root}
+    ids = {"message_id": named([delivery.id for delivery in deliveries]), "trace_id": trace.root}
     for name in ENVELOPE:
         if found := sorted({envelope[name] for envelope in envelopes if name in envelope}):
-            ids[name] = _named(found)
+            ids[name] = named(found)
     before = contextvars.get_contextvars()
     contextvars.bind_contextvars(**ids)
     try:
@@ -106,7 +106,9 @@ def _envelope(delivery: Delivery) -> dict[str, str]:
     return {name: text[:LONGEST_ID] for name, text in found.items() if isinstance(text, str)}
 
 
-def _named(ids: Sequence[str]) -> str | list[str]:
+def named(ids: Sequence[str]) -> str | list[str]:
+    """Ids as one log line has them: one by itself, several as a list, each once, the first ten of them."""
+    ids = list(dict.fromkeys(ids))
     if len(ids) == 1:
         return ids[0]
     more = [f"and {len(ids) - NAMED} more"] if len(ids) > NAMED else []

@@ -29,7 +29,7 @@ class Telemetry(Protocol):
 
 
 @contextmanager
-def correlated(**ids: str) -> Iterator[None]:
+def correlated(**ids: str | list[str]) -> Iterator[None]:
     """Add ids (run_id, segment_id, message_id, …) to every log line of a block."""
     with structlog.contextvars.bound_contextvars(**ids):
         yield

@@ -11,12 +11,13 @@ from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.publishing import AwsPublisher
 from services.runtime.aws.schemas import DynamoObservedSchemas
-from services.runtime.aws.telemetry import EmfTelemetry
+from services.runtime.aws.telemetry import telemetry_of
 from services.runtime.aws.watermarks import DynamoWatermarks
 from services.runtime.clock import SystemClock
 from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipelines
 from services.runtime.deliveries import BatchHandler
+from services.runtime.lag import LagMeter
 from services.runtime.mirrors import StateMirrors
 from services.runtime.telemetry import configure_logging
 from services.validator.adapters import ParquetSegments, S3Claims, S3Landed
@@ -34,6 +35,7 @@ async def build() -> AsyncIterator[BatchHandler]:
     settings = ValidatorSettings.read(os.environ)
     configure_logging(SERVICE, settings.log_level)
     clock = SystemClock()
+    telemetry = telemetry_of(SERVICE, os.environ)
     async with Clients("s3", "sqs", "sns", "dynamodb") as clients, BulkS3Reader(clients.s3) as reader:
         objects = S3Objects(clients.s3)
         ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
@@ -51,9 +53,11 @@ async def build() -> AsyncIterator[BatchHandler]:
             segments=ParquetSegments(objects, settings.resource("validated"), settings.resource("quarantine")),
             ledger=ledger,
             publisher=publisher,
-            telemetry=EmfTelemetry(SERVICE),
+            telemetry=telemetry,
             clock=clock,
-            completion=Completion(ledger, watermarks, publisher, StateMirrors(objects, clock)),
+            completion=Completion(
+                ledger, watermarks, publisher, StateMirrors(objects, clock), LagMeter(telemetry, clock)
+            ),
             landed=S3Landed(objects, settings.resource("validated")),
         )
         yield partial(validate_batch, ports)

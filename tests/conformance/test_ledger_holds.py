@@ -30,10 +30,10 @@ class HoldConformance:
         if started:
             await bench.ledger.start_run("r1", planned=1, scan=SCAN, frontier="2026")
         before = await bench.read()
-        for paused in (True, True, False, False):
+        for paused, resumed_at in ((True, None), (True, None), (False, NOW), (False, NOW)):
             assert await bench.ledger.pause_run("r1", paused=paused)
-            assert await bench.read() == replace(before, paused=paused)
-        assert await bench.ledger.runs() == [before]
+            assert await bench.read() == replace(before, paused=paused, resumed_at=resumed_at)
+        assert await bench.ledger.runs() == [replace(before, resumed_at=NOW)]
 
     async def test_a_run_that_is_held_starts_and_settles(self, bench: Bench) -> None:
         """What is under way comes to its end; the hold stays."""
@@ -73,7 +73,7 @@ class HoldConformance:
         await bench.ledger.pause_run("r1", paused=True)
         await bench.ledger.finish_run("r1", state, reason="why")
         assert await bench.ledger.reopen_run("r1")
-        assert await bench.read() == replace(RUNNING, planned=2, settled=1)
+        assert await bench.read() == replace(RUNNING, planned=2, settled=1, resumed_at=NOW)
         assert not await bench.ledger.reopen_run("r1")
         assert await bench.ledger.finish_run("r1", RunState.SUCCEEDED)
         assert (await bench.read()).state is RunState.SUCCEEDED
@@ -83,9 +83,9 @@ class HoldConformance:
         await bench.ledger.open_run(run())
         await bench.ledger.finish_run("r1", RunState.FAILED, reason="no such table")
         assert await bench.ledger.reopen_run("r1")
-        assert await bench.read() == run()
+        assert await bench.read() == replace(run(), resumed_at=NOW)
         await bench.ledger.start_run("r1", planned=1, scan=SCAN, frontier="2026")
-        assert await bench.read() == RUNNING
+        assert await bench.read() == replace(RUNNING, resumed_at=NOW)
 
     @pytest.mark.parametrize("state", [None, RunState.SUCCEEDED])
     async def test_only_what_ended_badly_goes_on(self, bench: Bench, state: RunState | None) -> None:
@@ -124,7 +124,7 @@ class HoldConformance:
         for step in _steps(bench.faulty):
             bench.network.next(Fate.REPEATED)
             assert await step()
-        assert await bench.read() == RUNNING
+        assert await bench.read() == replace(RUNNING, resumed_at=NOW)
 
     @pytest.mark.parametrize("fate", CUT)
     async def test_runs_go_on_after_unknown_outcomes(self, bench: Bench, fate: Fate) -> None:
@@ -135,7 +135,7 @@ class HoldConformance:
             with pytest.raises(UnreachableError):
                 await step()
             await step()
-        assert await bench.read() == RUNNING
+        assert await bench.read() == replace(RUNNING, resumed_at=NOW)
 
 
 def _steps(ledger: Ledger) -> list[Callable[[], Awaitable[bool]]]:

@@ -1,5 +1,6 @@
 """What every implementation of the Telemetry port does."""
 
+import asyncio
 import io
 import json
 from collections.abc import Callable
@@ -9,8 +10,9 @@ import pytest
 
 from services.runtime.aws.telemetry import EmfTelemetry
 from services.runtime.telemetry import Telemetry
+from services.runtime.tracing import Trace, invoked_in
 from tests.fakes.telemetry import FakeTelemetry, Point
-from tests.fakes.xray import FakeRecorder
+from tests.fakes.xray import FakeDaemon
 
 SERVICE = "merger"
 
@@ -21,7 +23,7 @@ class World:
 
     telemetry: Telemetry
     published: Callable[[], list[Point]]
-    segments: list[tuple[str, ...]]
+    segments: Callable[[], list[tuple[str, ...]]]
 
 
 class TelemetryConformance:
@@ -33,9 +35,11 @@ class TelemetryConformance:
         world.telemetry.metric("NewEventsProcessed", 4, pipeline="other")
         world.telemetry.metric("ExecutionTime", 12.5, "Milliseconds", pipeline="visit_events")
         world.telemetry.metric("CheckpointFileSize", 1_000, "Bytes")
+        world.telemetry.metric("ChunkRate", 1250.5, "Count/Second", pipeline="visit_events")
         world.telemetry.flush()
         assert sorted(world.published(), key=repr) == sorted(
             [
+                Point("ChunkRate", 1250.5, "Count/Second", (("pipeline", "visit_events"),)),
                 Point("NewEventsProcessed", 3, "Count", (("pipeline", "visit_events"),)),
                 Point("NewEventsProcessed", 4, "Count", (("pipeline", "other"),)),
                 Point("ExecutionTime", 12.5, "Milliseconds", (("pipeline", "visit_events"),)),
@@ -83,6 +87,11 @@ class TelemetryConformance:
 
     def test_segments_nest(self, world: World) -> None:
         """A segment inside another is its child; the next one is its sibling, also after an error."""
+        with invoked_in(Trace("1-5759e988-bd862e3fe1be46a994272793", "53995c3f42cd8ad8", sampled=True)):
+            self._nest(world)
+        assert world.segments() == [("merge",), ("merge", "read"), ("merge", "write"), ("merge", "put"), ("list",)]
+
+    def _nest(self, world: World) -> None:
         with world.telemetry.segment("merge"):
             with world.telemetry.segment("read"):
                 pass
@@ -92,7 +101,20 @@ class TelemetryConformance:
                 pass
         with world.telemetry.segment("list"):
             pass
-        assert world.segments == [("merge",), ("merge", "read"), ("merge", "write"), ("merge", "put"), ("list",)]
+
+    async def test_segments_of_tasks_that_overlap(self, world: World) -> None:
+        """Each is traced, and a child of what its own task has open."""
+        both_open = asyncio.Barrier(2)
+
+        async def work(name: str) -> None:
+            with world.telemetry.segment(name):
+                await both_open.wait()
+                with world.telemetry.segment("put"):
+                    await both_open.wait()
+
+        with invoked_in(Trace("1-5759e988-bd862e3fe1be46a994272793", "53995c3f42cd8ad8", sampled=True)):
+            await asyncio.gather(work("first"), work("second"))
+        assert sorted(world.segments()) == [("first",), ("first", "put"), ("second",), ("second", "put")]
 
 
 class TestFakeTelemetry(TelemetryConformance):
@@ -102,7 +124,7 @@ class TestFakeTelemetry(TelemetryConformance):
     def world(self) -> World:
         """In memory."""
         telemetry = FakeTelemetry()
-        return World(telemetry, lambda: telemetry.published, telemetry.segments)
+        return World(telemetry, lambda: telemetry.published, lambda: telemetry.segments)
 
 
 class TestEmfTelemetry(TelemetryConformance):
@@ -111,9 +133,9 @@ class TestEmfTelemetry(TelemetryConformance):
     @pytest.fixture
     def world(self) -> World:
         """One stream."""
-        stream, recorder = io.StringIO(), FakeRecorder()
-        telemetry = EmfTelemetry(SERVICE, stream=stream, recorder=recorder)
-        return World(telemetry, lambda: points(stream.getvalue()), recorder.segments)
+        stream, daemon = io.StringIO(), FakeDaemon()
+        telemetry = EmfTelemetry(SERVICE, stream=stream, recorder=daemon.recorder())
+        return World(telemetry, lambda: points(stream.getvalue()), lambda: daemon.segments)
 
 
 def points(lines: str) -> list[Point]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from contracts.chunks import ChunkKeys, ChunkPlan, PlannedChunk
+from contracts.chunks import ChunkKeys, ChunkPayload, ChunkPlan, PlannedChunk
 from contracts.envelope import Message
+from services.console.commands.holding import Verb, hold
 from services.runtime.aws.errors import translated
 from services.runtime.chunking.plans import StoredChunkPlans
 from tests.e2e.chunking import QUEUE, Report
@@ -133,6 +134,11 @@ class Bench:
                     seen += [message["ReceiptHandle"] for message in answer.get("Messages", [])]
                 for receipt in seen:
                     await sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
+
+    async def hold(self, verb: Verb) -> None:
+        """Pause, resume or cancel the run, as an operator does."""
+        session = self.report.world.session
+        await hold(session.ledger, session.publisher, verb, self.run_id, ChunkPayload())
 
     async def told(self, *command: str, **settings: str) -> Any:
         """What an operator's command answers that must succeed."""

@@ -67,12 +67,15 @@ class Report:
     wrong: list[str] = field(default_factory=list)
     """What samples of the status queries found that was not true."""
 
-    async def prepare(self, size: HomeCare = SMALL, **declared: str) -> None:
-        """Fill the database, compute what must come of it, declare the job, and keep its secret."""
+    async def prepare(self, size: HomeCare = SMALL, *, change: str | None = None, **declared: str) -> None:
+        """Fill the database, compute what must come of it, declare the job, and keep its secret.
+
+        ``change`` is a statement that somebody else will execute while the run works.
+        """
         for name in ("tables", "ddl", "rules"):
             await self.connection.execute(sql(name))
         await fill(self.connection, size)
-        self.expected, self.rows = await self._in_one_statement(), size.visits
+        self.expected, self.rows = await self._in_one_statement(change), size.visits
         for statement in AUDIT:
             await self.connection.execute(statement)
         folder = self.fleet.folder / "pipelines"
@@ -94,11 +97,7 @@ class Report:
         except manager.exceptions.ResourceExistsException:
             await manager.put_secret_value(SecretId=name, SecretString=text)
 
-    async def expect_after(self, change: str) -> None:
-        """Let what must come of the table be what it becomes now, less what a statement takes from it afterwards."""
-        self.expected = await self._in_one_statement(change)
-
-    async def _in_one_statement(self, change: str | None = None) -> tuple[int, int]:
+    async def _in_one_statement(self, change: str | None) -> tuple[int, int]:
         """What task 01 and task 02 make of the table, without leaving it there."""
         first, last = window()
         transaction = self.connection.transaction()

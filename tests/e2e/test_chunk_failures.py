@@ -8,6 +8,8 @@ import asyncpg
 import pytest
 
 from contracts.runs import RunState
+from services.console.commands.holding import Verb
+from services.runtime.chunking.conservation import conserve_chunks
 from tests.e2e.chunk_operating import Bench, Listener
 from tests.e2e.chunking import QUEUE, TINY, Report
 from tests.e2e.fleet import PATIENCE_S, POLL_S, Fleet, WorkerProcess, eventually
@@ -32,9 +34,9 @@ async def report(fleet: Fleet, world: World, database: Database) -> AsyncIterato
     await connection.close()
 
 
-async def planned(report: Report, **declared: str) -> Bench:
+async def planned(report: Report, change: str | None = None, **declared: str) -> Bench:
     """A run whose chunks wait for a worker."""
-    await report.prepare(TINY, **SIZES, **declared)
+    await report.prepare(TINY, change=change, **SIZES, **declared)
     report.fleet.start("planner")
     bench = Bench(report, await report.ask())
     await report.until(bench.run_id, RunState.RUNNING)
@@ -118,7 +120,7 @@ async def test_a_run_that_is_paused_resumed_cancelled_and_resumed(report: Report
     await report.shut()
     report.fleet.start("chunk_worker")
     await report.until_blocked(2)
-    await bench.told("run", "pause", bench.run_id)
+    await bench.hold(Verb.PAUSE)
     await report.open()
     await eventually_empty(report)
     run = await report.run(bench.run_id)
@@ -127,24 +129,23 @@ async def test_a_run_that_is_paused_resumed_cancelled_and_resumed(report: Report
     begun = [entry for entry in await report.entries(bench.run_id) if entry.started_at is not None]
     assert len(begun) == 2
     await report.shut()
-    await bench.told("run", "resume", bench.run_id)
+    await bench.hold(Verb.RESUME)
     await report.until_blocked(2)
-    await bench.told("run", "cancel", bench.run_id)
+    await bench.hold(Verb.CANCEL)
     await report.open()
     await eventually_empty(report)
     run = await report.run(bench.run_id)
     assert (run.state, run.settled) == (RunState.CANCELLED, 4)
     assert await listener.heard() == [("RunFailed", "cancelled by an operator")]
-    told = await bench.told("run", "resume", bench.run_id, "--wait")
-    assert (told["statusCode"], told["body"]["rows"]) == (200, report.rows)
+    await bench.hold(Verb.RESUME)
+    await report.until(bench.run_id, RunState.SUCCEEDED)
     await report.check()
     assert (await listener.heard())[1:] == [("RunCompleted", str(report.rows))]
 
 
 async def test_a_worker_that_is_stopped_while_rows_come_and_go(report: Report) -> None:
     """SIGTERM in mid-chunk: nothing was done, nobody is blamed, the message is back; then the balance holds."""
-    bench = await planned(report)
-    await report.expect_after(LEAVES)
+    bench = await planned(report, LEAVES)
     await report.shut()
     worker = report.fleet.start("chunk_worker", TIDEGATE_CHUNK_WORKER_LANES="1", TIDEGATE_GRACE_S="1", **FOREVER)
     await report.until_blocked()
@@ -163,7 +164,7 @@ async def test_a_worker_that_is_stopped_while_rows_come_and_go(report: Report) -
     entries = await report.entries(bench.run_id)
     assert sum(entry.gone for entry in entries) == gone > 0
     assert sum(entry.updated or 0 for entry in entries) == report.rows - gone
-    assert (await bench.told("status", bench.run_id))["balanced"]
+    assert conserve_chunks(await report.run(bench.run_id), entries).balanced
     assert await report.connection.execute('DELETE FROM conflictvisitmaps WHERE "ID" > 1000000') == "DELETE 40"
     report.rows -= gone
     await report.check()
@@ -191,7 +192,6 @@ async def test_runs_take_turns(report: Report) -> None:
     await report.ask("second")  # once more, because the first request only looks again after a while
     await report.until("second", RunState.RUNNING)
     await report.connection.execute("DELETE FROM audit")
-    await asyncio.to_thread(planner.log.read_text)
     await has_been_silent(report, "second", 5.0)
     await report.ask("third")
     await report.until("third", RunState.RUNNING)
@@ -201,9 +201,9 @@ async def test_runs_take_turns(report: Report) -> None:
     report.fleet.start("chunk_worker")
     await report.until("third", RunState.SUCCEEDED)
     await report.check()
-    ended = await first.asked("run", "resume", "second", "--wait")
-    assert ended.code == 1
-    assert "the snapshot is run third's now: run second cannot go on" in ended.err
+    await Bench(report, "second").hold(Verb.RESUME)
+    await report.world.until(lambda: told_of(report, "second", "the snapshot is"), "it is refused")
+    assert (await report.run("second")).reason == REPLACED
     await eventually_empty(report)
     await report.check()
 
@@ -224,7 +224,7 @@ async def test_a_database_that_refuses_and_one_that_is_away(report: Report, data
         away = proxy.secret
     await report.keep_secret(away, THROUGH_PROXY)
     patient = report.fleet.start("chunk_worker", POSTGRES_SECRET_ARN=THROUGH_PROXY)
-    await bench.told("run", "resume", bench.run_id)
+    await bench.hold(Verb.RESUME)
     await eventually(lambda: len(patient.lines("not done")) >= (run.planned or 0), "each chunk was received")
     assert {line["kind"] for line in patient.lines("not done")} == {"TemporaryError"}
     found = await report.run(bench.run_id)
@@ -270,6 +270,14 @@ async def until_waiting(connection: "asyncpg.Connection[asyncpg.Record]", sessio
     while await connection.fetchval(query) < sessions:
         assert asyncio.get_running_loop().time() < deadline, "nobody waits"
         await asyncio.sleep(POLL_S)
+
+
+REPLACED = "the snapshot is run third's now: run second cannot go on; start a new one"
+
+
+async def told_of(report: Report, run_id: str, words: str) -> bool:
+    """Whether a run's reason has these words."""
+    return words in ((await report.run(run_id)).reason or "")
 
 
 async def has_been_silent(report: Report, run_id: str, seconds: float) -> None:

@@ -7,6 +7,7 @@ from contracts.envelope import Message, Payload
 from contracts.topology import TOPOLOGY
 from services.runtime.clock import Clock
 from services.runtime.failures import MalformedError, MissingObjectError
+from services.runtime.tracing import carried_header
 from tests.fakes.clock import ManualClock
 from tests.fakes.effects import Effects
 
@@ -57,7 +58,9 @@ class FakePublisher:
         await self.effects.perform(f"announce {fact.kind()}", lambda: self.facts.append(body))
 
     def _wrap(self, payload: Payload, run_id: str, limit: int) -> str:
-        message = Message.wrap(payload, message_id=uuid4(), run_id=run_id, occurred_at=self._clock.now())
+        message = Message.wrap(
+            payload, message_id=uuid4(), run_id=run_id, occurred_at=self._clock.now(), trace=carried_header()
+        )
         text = message.model_dump_json()
         if len(text.encode()) > limit:
             raise MalformedError(f"{payload.kind()} {payload.dedup_id()} is over {limit} bytes")

@@ -30,6 +30,7 @@ from services.runtime.failures import (
     TemporaryError,
     TidegateError,
 )
+from services.runtime.handling import handling, measured
 from services.runtime.telemetry import correlated
 
 log = structlog.get_logger()
@@ -39,6 +40,7 @@ LONGEST_LEASE_WAIT_S = 30.0
 Command = ProcessChunk | RunAction
 
 
+@measured
 async def work_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
     """Do everything a batch asks for, side by side."""
     outcome = Outcome()
@@ -48,19 +50,22 @@ async def work_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
                 group.create_task(_handle(ports, delivery, outcome))
     except BaseExceptionGroup as failed:  # a defect, or the end of the process: the shell knows them by themselves
         raise failed.exceptions[0] from failed
-    finally:
-        ports.telemetry.flush()
     return outcome
 
 
 async def _handle(ports: Ports, delivery: Delivery, outcome: Outcome) -> None:
+    with handling(delivery):
+        await _work(ports, delivery, outcome)
+
+
+async def _work(ports: Ports, delivery: Delivery, outcome: Outcome) -> None:
     try:
         command = _read(delivery)
     except (MalformedError, UnreadableMessageError) as error:
         log.error("unreadable delivery", error=str(error), delivery=delivery.id)
         outcome.fail([delivery.id], str(error))
         return
-    with correlated(message_id=delivery.id, pipeline=command.pipeline):
+    with correlated(**_ids_of(command)):
         try:
             try:
                 end = await _carry_out(ports, command, delivery.receives)
@@ -71,6 +76,12 @@ async def _handle(ports: Ports, delivery: Delivery, outcome: Outcome) -> None:
             log.warning("not done", error=str(error), kind=type(error).__name__)
             await beat(ports, command.task_token)
             outcome.fail([delivery.id], str(error), delay=_delay(error, delivery.receives))
+
+
+def _ids_of(command: Command) -> dict[str, str]:
+    about = command if isinstance(command, ProcessChunk) else command.payload
+    ids = {"pipeline": command.pipeline, "run_id": about.run_id, "chunk_id": about.chunk_id}
+    return {name: value for name, value in ids.items() if value is not None}
 
 
 def _read(delivery: Delivery) -> Command:

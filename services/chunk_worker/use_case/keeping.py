@@ -26,9 +26,13 @@ async def enter_done(ports: Ports, task: Task, outcome: ChunkOutcome, *, gone: i
     if await ports.chunks.chunk_done(task.run_id, task.chunk_id, outcome, gone=gone):
         name, metric = task.job.name, ports.telemetry.metric
         metric("ChunksDone", 1, pipeline=name)
+        metric("RowsIn", outcome.rows + gone, pipeline=name)
+        metric("RowsOut", outcome.rows, pipeline=name)
         metric("RowsUpdated", outcome.rows, pipeline=name)
         metric("RowsGone", gone, pipeline=name)
         metric("ChunkTime", outcome.seconds * MS_PER_S, "Milliseconds", pipeline=name)
+        if outcome.seconds:
+            metric("ChunkRate", outcome.rows / outcome.seconds, "Count/Second", pipeline=name)
     return await _end_run(ports, task, Done(outcome))
 
 
@@ -43,6 +47,7 @@ async def enter_failed(ports: Ports, task: Task, reason: str) -> End:
 async def repeat_done(ports: Ports, task: Task, run: Run, entry: ChunkEntry) -> End:
     """A chunk that the ledger knows as done: only what may have been lost on the way is done again."""
     log.info("chunk was done before", state=run.state)
+    ports.telemetry.metric("Duplicates", entry.updated or 0, pipeline=task.job.name)
     end = Done(outcome_of(entry))
     if run.state is RunState.SUCCEEDED and task.receives == 1:
         return end

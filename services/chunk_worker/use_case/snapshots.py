@@ -1,6 +1,6 @@
 """Runs and snapshots, as actions need them: one run of a job at a time has the snapshot."""
 
-from datetime import datetime
+from datetime import timedelta
 
 import structlog
 
@@ -10,6 +10,7 @@ from services.chunk_worker.core.health import hold_back_s
 from services.chunk_worker.ports import Ports
 from services.chunk_worker.use_case.attempt import foreign_snapshot
 from services.runtime.chunking.jobs import LoadedJob
+from services.runtime.chunking.turns import STANDS_STILL, occupied, silence_allowed
 from services.runtime.failures import PermanentError, TemporaryError
 from services.runtime.ledger import Run
 
@@ -71,13 +72,9 @@ async def wait_for_turn(ports: Ports, job: LoadedJob, run_id: str, receives: int
     if other is None or other.state not in UNFINISHED:
         return
     entries = await ports.chunks.chunks(other.run_id)
-    signs = [sign for entry in entries for sign in (entry.started_at, entry.updated_at) if sign]
-    last = max(datetime.fromisoformat(sign) for sign in [other.started_at, *signs])
-    silent_s = (ports.clock.now() - last).total_seconds()
-    # A chunk gives no sign while its statement runs.
-    if silent_s < ports.overtake_after_s + job.job.database.statement_timeout_s:
-        state = "paused" if other.paused else "under way"
-        text = f"run {other.run_id} of {job.name} is {state}, and needs its snapshot"
-        raise TemporaryError(text, delay=max(TURN_S, hold_back_s(receives)))
-    log.warning("run overtaken", overtaken=other.run_id, silent_s=round(silent_s))
-    await ports.completion.fail(other, f"overtaken by run {run_id}")
+    allowed = silence_allowed(job, timedelta(seconds=ports.overtake_after_s))
+    busy = occupied(other, entries, ports.clock.now(), allowed)
+    if busy is not None:
+        raise TemporaryError(str(busy), delay=max(TURN_S, hold_back_s(receives)))
+    log.warning("overtaking a run that stands still", other=other.run_id, run_id=run_id)
+    await ports.completion.fail(other, f"overtaken by run {run_id}: {STANDS_STILL.format(allowed.total_seconds())}")

@@ -26,12 +26,14 @@ from services.runtime.failures import (
     TemporaryError,
     TidegateError,
 )
+from services.runtime.handling import handling, measured
 from services.runtime.ledger import Run
 from services.runtime.telemetry import correlated
 
 log = structlog.get_logger()
 
 
+@measured
 async def fetch_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
     """Fetch everything a batch asks for, side by side; what cannot be done now comes back alone."""
     outcome = Outcome()
@@ -41,11 +43,15 @@ async def fetch_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
                 group.create_task(_handle(ports, delivery, outcome))
     except BaseExceptionGroup as failed:  # a defect, or the end of the process: the shell knows them by themselves
         raise failed.exceptions[0] from failed
-    ports.telemetry.flush()
     return outcome
 
 
 async def _handle(ports: Ports, delivery: Delivery, outcome: Outcome) -> None:
+    with handling(delivery):
+        await _fetch(ports, delivery, outcome)
+
+
+async def _fetch(ports: Ports, delivery: Delivery, outcome: Outcome) -> None:
     try:
         job = _read(ports, delivery)
     except (BadDeclarationError, MalformedError, UnreadableMessageError) as error:

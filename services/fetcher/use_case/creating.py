@@ -53,14 +53,16 @@ async def _make(ports: Ports, job: Job | SliceJob, objects: Standing, attempt: C
     """Rows of the object that is there in the end, ours or another's."""
     started = ports.clock.monotonic()
     made = await attempt()
+    name, metric = job.pipeline.name, ports.telemetry.metric
+    metric("RowsIn", made.rows, pipeline=name)
     if not made.created:
         standing = await objects.rows(job.bucket, job.key)
         if standing is None:
             raise TemporaryError(f"s3://{job.location} was there and is not any more")
+        metric("Duplicates", made.rows, pipeline=name)
         log.info("segment was fetched meanwhile", rows=standing, dropped=made.rows)
         return standing
     seconds = ports.clock.monotonic() - started
-    name, metric = job.pipeline.name, ports.telemetry.metric
     metric("RowsOut", made.rows, pipeline=name)
     metric("BytesFetched", made.raw_bytes, "Bytes", pipeline=name)
     metric("FetchTime", seconds * MS_PER_S, "Milliseconds", pipeline=name)

@@ -14,7 +14,7 @@ from contracts.pipelines import Pipeline
 from contracts.segments import Destination, MergeSegment
 from services.merger.core.loads import LANDED_SUFFIX
 from services.merger.ports import LoadedSegment, Ports
-from services.merger.use_case.load_batch import Failed, Wanted, take_segments, write_groups
+from services.merger.use_case.load_batch import Asked, Failed, Wanted, take_segments, write_groups
 from services.merger.use_case.merge import merge_segments
 from services.merger.use_case.restore import restore_checkpoint
 from services.merger.use_case.tables import merge_into_table
@@ -27,6 +27,7 @@ from services.runtime.failures import (
     TemporaryError,
     TidegateError,
 )
+from services.runtime.handling import handling, measured, named
 from services.runtime.notifications import is_notification, read_notification
 from services.runtime.telemetry import correlated
 
@@ -68,20 +69,25 @@ class _Requests:
             self.landed.setdefault((bucket, key), set()).add(delivery_id)
 
 
+@measured
 async def merge_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
     """Merge everything a batch asks for, with one commit per checkpoint."""
     outcome = Outcome()
     requests = _read_requests(deliveries, outcome)
+    asked = {delivery.id: delivery for delivery in deliveries}
     for delivery_id, command in requests.restores:
-        with correlated(request_id=command.request_id, pipeline=command.pipeline):
+        ids = {"request_id": command.request_id, "pipeline": command.pipeline}
+        with handling(asked[delivery_id]), correlated(**ids):
             try:
                 await restore_checkpoint(ports, _restorable(ports, command.pipeline), command)
             except TidegateError as error:
-                _fail(outcome, {delivery_id}, error)
-    for failed in (*await take_segments(ports, requests.landed), *await write_groups(ports, requests.groups)):
-        _fail_load(outcome, failed)
-    for group in await _load(ports, requests.segments, outcome):
-        with correlated(pipeline=group.pipeline.name, checkpoint=group.destination.uri):
+                _fail(outcome, {delivery_id}, error, asked)
+    taken = await take_segments(ports, requests.landed, asked)
+    for failed in (*taken, *await write_groups(ports, requests.groups, asked)):
+        with correlated(**failed.ids):
+            _fail_load(outcome, failed, asked)
+    for group in await _load(ports, requests.segments, asked, outcome):
+        with handling(*(asked[name] for name in sorted(group.deliveries))), correlated(**_ids_of(group)):
             try:
                 if group.pipeline.is_collected:
                     await merge_into_table(ports, group.pipeline, group.segments)
@@ -90,8 +96,7 @@ async def merge_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
             except CorruptCheckpointError as error:
                 await _block(ports, group, error, outcome)
             except TidegateError as error:
-                _fail(outcome, group.deliveries, error)
-    ports.telemetry.flush()
+                _fail(outcome, group.deliveries, error, asked)
     return outcome
 
 
@@ -99,37 +104,53 @@ def _read_requests(deliveries: Sequence[Delivery], outcome: Outcome) -> _Request
     requests = _Requests()
     for delivery in deliveries:
         try:
-            if is_notification(delivery.body):
-                for occurrence in read_notification(delivery.body):
-                    requests.want(occurrence.bucket, occurrence.key, delivery.id)
-                continue
-            _, command = open_message(delivery.body, MERGER_COMMANDS)
-            if isinstance(command, MergeSegment):
-                requests.want(command.bucket, command.key, delivery.id)
-            elif isinstance(command, RestoreCheckpoint):
-                requests.restores.append((delivery.id, command))
-            elif isinstance(command, WriteParts):
-                requests.groups.setdefault(command, set()).add(delivery.id)
+            _read(requests, delivery)
         except (MalformedError, UnreadableMessageError) as error:
-            log.error("unreadable delivery", error=str(error), delivery=delivery.id)
+            with handling(delivery):
+                log.error("unreadable delivery", error=str(error), delivery=delivery.id)
             outcome.fail([delivery.id], str(error))
     return requests
 
 
-async def _load(ports: Ports, wanted: Wanted, outcome: Outcome) -> list[_Group]:
+def _read(requests: _Requests, delivery: Delivery) -> None:
+    if is_notification(delivery.body):
+        for occurrence in read_notification(delivery.body):
+            requests.want(occurrence.bucket, occurrence.key, delivery.id)
+        return
+    _, command = open_message(delivery.body, MERGER_COMMANDS)
+    if isinstance(command, MergeSegment):
+        requests.want(command.bucket, command.key, delivery.id)
+    elif isinstance(command, RestoreCheckpoint):
+        requests.restores.append((delivery.id, command))
+    elif isinstance(command, WriteParts):
+        requests.groups.setdefault(command, set()).add(delivery.id)
+
+
+def _ids_of(group: _Group) -> dict[str, str | list[str]]:
+    """What log lines about a group name: it may hold segments of several runs."""
+    abouts = [segment.descriptor for segment in group.segments]
+    return {
+        "pipeline": group.pipeline.name,
+        "checkpoint": group.destination.uri,
+        "run_id": named([about.run_id for about in abouts]),
+        "segment_id": named([about.segment_id for about in abouts]),
+    }
+
+
+async def _load(ports: Ports, wanted: Wanted, asked: Asked, outcome: Outcome) -> list[_Group]:
     """Read the segments; those that cannot be read fail alone."""
     locations = sorted(wanted)
     loaded = await asyncio.gather(*(_try_load(ports, bucket, key) for bucket, key in locations))
     groups: dict[tuple[str, str], _Group] = {}
     for location, segment in zip(locations, loaded, strict=True):
         if isinstance(segment, TidegateError):
-            _fail(outcome, wanted[location], segment)
+            _fail(outcome, wanted[location], segment, asked)
             continue
         about = segment.descriptor
         try:
             pipeline = _pipeline(ports, about.pipeline)
         except BadDeclarationError as error:
-            _fail(outcome, wanted[location], error)
+            _fail(outcome, wanted[location], error, asked)
             continue
         together = "" if pipeline.is_collected else about.destination.uri
         group = groups.setdefault((together, about.scope), _Group(pipeline, about.destination, about.scope))
@@ -167,15 +188,16 @@ async def _block(ports: Ports, group: _Group, error: CorruptCheckpointError, out
     outcome.fail(sorted(group.deliveries), str(error), delay=BLOCKED_DELAY_S)
 
 
-def _fail_load(outcome: Outcome, failed: Failed) -> None:
+def _fail_load(outcome: Outcome, failed: Failed, asked: Asked) -> None:
     if failed.is_blocked:
         outcome.fail(sorted(failed.deliveries), str(failed.error), delay=BLOCKED_DELAY_S)
     else:
-        _fail(outcome, set(failed.deliveries), failed.error)
+        _fail(outcome, set(failed.deliveries), failed.error, asked)
 
 
-def _fail(outcome: Outcome, deliveries: set[str], error: TidegateError) -> None:
-    log.warning("not merged", error=str(error), kind=type(error).__name__, deliveries=len(deliveries))
+def _fail(outcome: Outcome, deliveries: set[str], error: TidegateError, asked: Asked) -> None:
+    with handling(*(asked[name] for name in sorted(deliveries))):
+        log.warning("not merged", error=str(error), kind=type(error).__name__, deliveries=len(deliveries))
     delay = error.delay if isinstance(error, TemporaryError) else None
     if isinstance(error, LeaseHeldError):
         delay = min(error.delay, LEASE_RETRY_S)

@@ -236,6 +236,8 @@ def _report(ports: Ports, manifest: LoadManifest, parts: Collection[LoadPart], t
     metric = ports.telemetry.metric
     metric("NewEventsProcessed", rows, pipeline=manifest.pipeline)
     metric("TotalEvents", total, pipeline=manifest.pipeline)
+    metric("RowsIn", rows + duplicates, pipeline=manifest.pipeline)
+    metric("RowsOut", rows, pipeline=manifest.pipeline)
     metric("Duplicates", duplicates, pipeline=manifest.pipeline)
     log.info(
         "published",

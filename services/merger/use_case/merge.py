@@ -1,7 +1,6 @@
 """Validated segments → one commit per checkpoint."""
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,7 +16,13 @@ from services.merger.core.commits import (
 )
 from services.merger.ports import LoadedSegment, Ports, Prepared
 from services.merger.use_case.commit import Current, commit, new_commit_id, reconcile
-from services.merger.use_case.settling import claim_verdicts, settle_without_rows, unsettled, until_committed
+from services.merger.use_case.settling import (
+    claim_verdicts,
+    count_settled,
+    settle_without_rows,
+    unsettled,
+    until_committed,
+)
 from services.runtime.leases import Lease
 from services.runtime.occurrences import Mark
 
@@ -133,7 +138,8 @@ async def commit_rows(
         segments=settlements,
         occurrences=[segment.occurrences[i] for segment, share in parts if segment.occurrences for i in share.new_rows],
     )
-    await commit(ports, pipeline, current, lease, prepared, manifest)
+    with ports.telemetry.segment("commit"):
+        await commit(ports, pipeline, current, lease, prepared, manifest)
     _report(ports, pipeline, [s.settlement for s in settlements], manifest, prepared.size, started)
 
 
@@ -168,12 +174,11 @@ def _report(
     size: int,
     started: float,
 ) -> None:
-    duplicates = reduce(lambda total, s: total + s.row_duplicates + s.verdict_duplicates, settlements, 0)
     elapsed = (ports.clock.monotonic() - started) * 1000
+    count_settled(ports, pipeline.name, settlements)
     metric = ports.telemetry.metric
     metric("NewEventsProcessed", manifest.new_rows, pipeline=pipeline.name)
     metric("TotalEvents", manifest.total_rows, pipeline=pipeline.name)
-    metric("Duplicates", duplicates, pipeline=pipeline.name)
     metric("CheckpointFileSize", size, "Bytes", pipeline=pipeline.name)
     metric("ExecutionTime", elapsed, "Milliseconds", pipeline=pipeline.name)
     metric("IncrementalRun", 0 if manifest.version == 1 else 1, pipeline=pipeline.name)

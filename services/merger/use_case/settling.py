@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 import structlog
 
 from contracts.pipelines import Pipeline
-from contracts.segments import SegmentDescriptor
+from contracts.segments import SegmentDescriptor, Settlement
 from services.merger.core.commits import Live, SegmentShare, blocks_verdict, claimant
 from services.merger.ports import LoadedSegment, Ports
 from services.merger.use_case.commit import new_commit_id, reopen_run
@@ -61,8 +61,20 @@ async def settle_without_rows(
             location=f"{segment.bucket}/{segment.key}",
             version=None,
         )
+    if parts:
+        count_settled(ports, pipeline.name, [share.settlement for _, share in parts])
     for run_id in sorted({segment.descriptor.run_id for segment, _ in parts}):
         await ports.completion.complete(run_id, pipeline.watermark)
+
+
+def count_settled(ports: Ports, pipeline: str, settlements: Sequence[Settlement]) -> None:
+    """Record what became of the rows of some segments; rows that were there already are duplicates."""
+    new = sum(each.merged for each in settlements)
+    known = sum(each.row_duplicates for each in settlements)
+    metric = ports.telemetry.metric
+    metric("RowsIn", new + known, pipeline=pipeline)
+    metric("RowsOut", new, pipeline=pipeline)
+    metric("Duplicates", known + sum(each.verdict_duplicates for each in settlements), pipeline=pipeline)
 
 
 async def _is_settled(ports: Ports, pipeline: Pipeline, segment: LoadedSegment) -> bool:

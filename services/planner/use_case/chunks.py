@@ -148,6 +148,7 @@ async def _dispatch(asked: _Asked) -> None:
     chunk_ids = await asked.tools.planning.unfinished(asked.run_id)
     commands = [ProcessChunk(pipeline=asked.job.name, run_id=asked.run_id, chunk_id=chunk_id) for chunk_id in chunk_ids]
     await asked.ports.publisher.send(CHUNK_QUEUE, commands, run_id=asked.run_id)
+    asked.ports.telemetry.metric("ChunksSent", len(commands), pipeline=asked.job.name)
     log.info("chunks dispatched", run_id=asked.run_id, chunks=len(commands))
 
 

@@ -23,6 +23,7 @@ from services.planner.use_case.drafting import Task, draft, look_up, start_over
 from services.planner.use_case.opening import opened
 from services.planner.use_case.sweep import RUNS_SWEPT, sweep_stranded
 from services.runtime.failures import BadDeclarationError, PermanentError, TemporaryError
+from services.runtime.lag import LagMeter
 from services.runtime.leases import held
 from services.runtime.ledger import Collection, Run, ScanCounts
 
@@ -62,6 +63,7 @@ async def _plan(task: Task, receives: int) -> None:
         plan = await task.tools.plans.find(run.run_id)
         if plan is None:
             standing = await look_up(task)
+            LagMeter(ports.telemetry, ports.clock).report(run.pipeline, standing.cursor)
             mode = mode_of(task.source, task.request.collect, standing.cursor)
             run = await opened(ports, replace(run, mode=mode))
             plan = await draft(task, run, await start_over(task, run, standing))
@@ -137,6 +139,7 @@ async def _dispatch(task: Task, plan: CollectPlan) -> None:
         for segment in plan.segments
     ]
     await ports.publisher.send(FETCH_QUEUE, commands, run_id=plan.run_id)
+    ports.telemetry.metric("RowsOut", plan.expected_rows, pipeline=plan.pipeline)
     if plan.limit is not None:
         log.warning("limit reached; the next run goes on there", max_records=plan.limit, end=plan.end)
         ports.telemetry.metric("LimitReached", 1, pipeline=plan.pipeline)

@@ -28,6 +28,7 @@ from services.planner.use_case.opening import opened
 from services.planner.use_case.sweep import RUNS_SWEPT, sweep_stranded
 from services.runtime.completion import ENDED
 from services.runtime.failures import BadDeclarationError, PermanentError, TemporaryError
+from services.runtime.lag import LagMeter
 from services.runtime.leases import held
 from services.runtime.ledger import Collection, Run, ScanCounts
 
@@ -110,6 +111,7 @@ async def _plan(load: Load, receives: int) -> None:
         plan = await load.tools.plans.find(run.run_id)
         if plan is None:
             watermark, load_type = await look_up(load)
+            LagMeter(ports.telemetry, ports.clock).report(run.pipeline, None if watermark is None else watermark.cursor)
             run = await opened(ports, replace(run, mode=mode_of_load(load_type)))
             plan = await keep(load, await draft(load, run, watermark, load_type))
         else:
@@ -188,6 +190,7 @@ async def _dispatch(load: Load, plan: LoadPlan) -> None:
         for planned in plan.slices
     ]
     await ports.publisher.send(FETCH_QUEUE, commands, run_id=plan.run_id)
+    ports.telemetry.metric("RowsOut", plan.expected_rows, pipeline=plan.pipeline)
     await ports.ledger.start_run(
         plan.run_id,
         planned=len(plan.slices),

@@ -51,6 +51,7 @@ async def replay_fetched(ports: Ports, pipeline: Pipeline, request: PlanRun) -> 
         for segment_id, each in segments
     ]
     await ports.publisher.send(VALIDATE_QUEUE, commands, run_id=request.run_id)
+    ports.telemetry.metric("ObjectsReplayed", len(commands), pipeline=pipeline.name)
     counts = ScanCounts(listed=len(segments), dispatched=len(segments))
     await ports.ledger.start_run(request.run_id, planned=len(segments), scan=counts, frontier=None)
     await ports.completion.complete(request.run_id, pipeline.watermark)

@@ -17,6 +17,7 @@ from services.planner.ports import Ports
 from services.planner.use_case.listing import Found, find_unsettled
 from services.planner.use_case.sweep import VALIDATE_QUEUE, sweep_stranded
 from services.runtime.failures import AccessDeniedError, MissingObjectError
+from services.runtime.lag import LagMeter
 from services.runtime.ledger import Run, ScanCounts
 from services.runtime.watermarks import Watermark
 
@@ -94,6 +95,7 @@ async def _find(ports: Ports, pipeline: Pipeline, request: PlanRun, destination:
 async def _make(ports: Ports, pipeline: Pipeline, request: PlanRun, run: Run, destination: Destination | None) -> Plan:
     finding = await _find(ports, pipeline, request, destination)
     found, watermark = finding.found, finding.watermark
+    LagMeter(ports.telemetry, ports.clock).report(pipeline.name, None if watermark is None else watermark.cursor)
     since = request.payload.since_timestamp
     segments = []
     for part in finding.parts:
@@ -143,6 +145,10 @@ async def _dispatch(ports: Ports, pipeline: Pipeline, plan: Plan) -> None:
         for segment in plan.segments
     ]
     await ports.publisher.send(VALIDATE_QUEUE, commands, run_id=plan.run_id)
+    name, metric = pipeline.name, ports.telemetry.metric
+    metric("RowsIn", plan.listed, pipeline=name)
+    metric("RowsOut", plan.dispatched, pipeline=name)
+    metric("Duplicates", plan.settled, pipeline=name)
     counts = ScanCounts(listed=plan.listed, dispatched=plan.dispatched, ignored=plan.ignored, settled=plan.settled)
     await ports.ledger.start_run(
         plan.run_id,

@@ -7,7 +7,7 @@ from services.planner.core.window import snooze_s
 from services.planner.ports import Chunking, Ports
 from services.planner.use_case.sweep import RUNS_SWEPT
 from services.runtime.chunking.jobs import LoadedJob
-from services.runtime.chunking.turns import occupied, silence_allowed
+from services.runtime.chunking.turns import STANDS_STILL, occupied, silence_allowed
 from services.runtime.completion import ENDED
 from services.runtime.failures import TemporaryError
 from services.runtime.ledger import Run
@@ -35,7 +35,7 @@ async def take_turns(ports: Ports, tools: Chunking, job: LoadedJob, run_id: str,
     overtaken = f"overtaken by run {run_id}: "
     for run in others:
         log.warning("overtaking a run that stands still", other=run.run_id, run_id=run_id)
-        reason = f"{overtaken}it showed no sign of life for {allowed.total_seconds():,.0f} s"
+        reason = overtaken + STANDS_STILL.format(allowed.total_seconds())
         await ports.ledger.finish_run(run.run_id, RunState.FAILED, reason=reason)
     # Only what the ledger says: one may have ended by itself meanwhile, or was overtaken before and never announced.
     for run in await _runs(ports, job):

@@ -9,6 +9,7 @@ from services.runtime.aws import tables
 from services.runtime.aws.errors import DENIED, translated
 from services.runtime.clock import Clock
 from services.runtime.failures import AccessDeniedError, MalformedError, MissingObjectError, UnreachableError
+from services.runtime.tracing import carried_header
 
 if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
@@ -120,7 +121,9 @@ class AwsPublisher:
         return self._topic
 
     def _wrap(self, payload: Payload, run_id: str) -> str:
-        message = Message.wrap(payload, message_id=uuid4(), run_id=run_id, occurred_at=self._clock.now())
+        message = Message.wrap(
+            payload, message_id=uuid4(), run_id=run_id, occurred_at=self._clock.now(), trace=carried_header()
+        )
         return message.model_dump_json()
 
 

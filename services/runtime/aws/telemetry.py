@@ -6,15 +6,13 @@ stream, for example the one its CloudWatch agent reads.
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
-from importlib.util import find_spec
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TextIO
 
-from aws_lambda_powertools import Tracer
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
+from services.runtime.aws.xray import xray_recorder
 from services.runtime.telemetry import Unit
 
 NAMESPACE = "Tidegate"
@@ -25,22 +23,20 @@ Dimensions = tuple[tuple[str, str], ...]
 
 
 class Recorder(Protocol):
-    """The part of an X-Ray recorder that is used here."""
+    """What traces blocks of work."""
 
-    def in_subsegment(self, name: str) -> AbstractContextManager[object]:
-        """Open a subsegment for a block."""
+    def in_subsegment(self, name: str) -> AbstractContextManager[None]:
+        """Record a block."""
         ...
 
 
-def xray_recorder(service: str) -> Recorder | None:
-    """The recorder of Powertools' Tracer, or None without the X-Ray SDK or outside Lambda, where it cannot record.
+def telemetry_of(service: str, environ: Mapping[str, str]) -> "EmfTelemetry":
+    """The telemetry of a service that runs in this environment: metrics always, traces where there is a daemon.
 
-    Nothing is patched: only the segments that a service names itself are traced.
+    Raises:
+        BadDeclarationError: the daemon's address is not one.
     """
-    if find_spec("aws_xray_sdk") is None:
-        return None
-    tracer = Tracer(service=service, auto_patch=False)
-    return None if tracer.disabled else tracer.provider
+    return EmfTelemetry(service, recorder=xray_recorder(service, environ))
 
 
 class EmfTelemetry:
@@ -63,8 +59,6 @@ class EmfTelemetry:
         self._stream = stream
         self._recorder = recorder
         self._pending: dict[Dimensions, dict[str, tuple[Unit, list[float]]]] = {}
-        self._open: list[object] = []
-        self._mine: ContextVar[tuple[object, ...]] = ContextVar("open_segments", default=())
 
     def metric(self, name: str, value: float, unit: Unit = "Count", **dimensions: str) -> None:
         """Record one value; a name must keep its unit between two flushes of the same dimensions.
@@ -88,24 +82,7 @@ class EmfTelemetry:
 
     def segment(self, name: str) -> AbstractContextManager[None]:
         """Trace a part of the work as an X-Ray subsegment, if tracing is on."""
-        return nullcontext() if self._recorder is None else self._traced(self._recorder, name)
-
-    @contextmanager
-    def _traced(self, recorder: Recorder, name: str) -> Iterator[None]:
-        # The X-Ray SDK keeps one stack of open subsegments a thread, and tasks of one loop share it. A task whose
-        # segments would not nest in what is open now is left untraced: closing another task's would be worse.
-        if self._mine.get() != tuple(self._open):
-            yield
-            return
-        me = object()
-        self._open.append(me)
-        token = self._mine.set(tuple(self._open))
-        try:
-            with recorder.in_subsegment(name):
-                yield
-        finally:
-            self._mine.reset(token)
-            self._open.remove(me)
+        return nullcontext() if self._recorder is None else self._recorder.in_subsegment(name)
 
     def _write(self, dimensions: Dimensions, group: dict[str, tuple[Unit, list[float]]]) -> None:
         metrics = EphemeralMetrics(namespace=self._namespace, service=self._service)

@@ -62,7 +62,7 @@ class ChunkCompletion:
     async def fail(self, run: Run, reason: str) -> None:
         """End a run as failed, for this reason; one that has ended otherwise stays what it is."""
         if await self.ledger.finish_run(run.run_id, RunState.FAILED, reason=reason):
-            log.error("run failed", run_id=run.run_id, reason=reason)
+            log.error("run failed", run_id=run.run_id, pipeline=run.pipeline, reason=reason)
         elif (ended := await self.ledger.run(run.run_id)) is None or ended.state is not RunState.FAILED:
             return
         await self.publisher.announce(
@@ -74,7 +74,7 @@ class ChunkCompletion:
         if run.state is RunState.FAILED and await self.ledger.reopen_run(run.run_id):
             log.info("run goes on: each of its chunks is done", run_id=run.run_id)
         if await self.ledger.finish_run(run.run_id, RunState.SUCCEEDED):
-            log.info("run succeeded", run_id=run.run_id, records=records)
+            log.info("run succeeded", run_id=run.run_id, pipeline=run.pipeline, records=records)
         elif (ended := await self.ledger.run(run.run_id)) is None or ended.state is not RunState.SUCCEEDED:
             return None if ended is None else ended.state
         fact = RunCompleted(pipeline=run.pipeline, run_id=run.run_id, state=RunState.SUCCEEDED, records=records)

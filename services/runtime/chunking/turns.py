@@ -7,6 +7,9 @@ from services.runtime.chunking.jobs import LoadedJob
 from services.runtime.chunking.ports import ChunkEntry
 from services.runtime.ledger import Run
 
+STANDS_STILL = "it showed no sign of life for {:,.0f} s"
+"""Why a run was overtaken; the number are the seconds that were waited for one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Occupied:

@@ -10,9 +10,11 @@ import structlog
 
 from services.runtime.aws.errors import translated
 from services.runtime.deliveries import Delivery
+from services.runtime.shells.attributes import sent_at_of
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
+    from types_aiobotocore_sqs.type_defs import MessageTypeDef
 
 log = structlog.get_logger()
 
@@ -58,19 +60,20 @@ class Inbox:
                 MaxNumberOfMessages=min(RECEIVE_MAX, count),
                 WaitTimeSeconds=min(LONGEST_POLL_S, math.ceil(wait_s)),
                 VisibilityTimeout=hidden_s,
-                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp", "AWSTraceHeader"],
             )
-        return [
-            Held(
-                Delivery(
-                    id=message["MessageId"],
-                    body=message["Body"],
-                    receives=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
-                ),
-                message["ReceiptHandle"],
-            )
-            for message in answer.get("Messages", [])
-        ]
+        return [Held(self._delivery(message), message["ReceiptHandle"]) for message in answer.get("Messages", [])]
+
+    def _delivery(self, message: "MessageTypeDef") -> Delivery:
+        attributes = message.get("Attributes", {})
+        return Delivery(
+            id=message["MessageId"],
+            body=message["Body"],
+            receives=int(attributes.get("ApproximateReceiveCount", 1)),
+            sent_at=sent_at_of(attributes),
+            queue=self._name,
+            trace=attributes.get("AWSTraceHeader"),
+        )
 
     async def delete(self, held: Sequence[Held]) -> None:
         """Take messages out of the queue for good."""

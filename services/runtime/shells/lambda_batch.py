@@ -4,6 +4,7 @@ One event loop serves the whole life of the container, because the AWS clients b
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
@@ -14,8 +15,14 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from services.runtime.deliveries import BatchHandler, Delivery, Outcome
 from services.runtime.failures import MalformedError
+from services.runtime.shells.attributes import sent_at_of
+from services.runtime.telemetry import correlated
+from services.runtime.tracing import Trace, invoked_in
 
 log = structlog.get_logger()
+
+TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
+"""Lambda sets it anew for every invocation."""
 
 H = TypeVar("H", bound=BatchHandler)
 T = TypeVar("T")
@@ -34,8 +41,11 @@ class LambdaBatch(Generic[H]):
         MalformedError: the event is not an SQS batch; nothing is reported as done, so everything comes again.
     """
 
-    def __init__(self, build: Callable[[], AbstractAsyncContextManager[H]]) -> None:
+    def __init__(
+        self, build: Callable[[], AbstractAsyncContextManager[H]], *, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self._build = build
+        self._environ = environ
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: AbstractAsyncContextManager[H] | None = None
         self._handler: H | None = None
@@ -43,12 +53,18 @@ class LambdaBatch(Generic[H]):
     def __call__(self, event: Any, context: Any) -> Mapping[str, Any]:
         """Handle one batch and say which of its records failed."""
         deliveries = read_batch(event)
-        outcome = self.run(lambda handler: handler(deliveries))
+        outcome = self.run(lambda handler: handler(deliveries), context)
         return respond(event, outcome, context)
 
-    def run(self, use: Callable[[H], Awaitable[T]]) -> T:
-        """Use the use case, which is opened before if it is not open yet, in the container's own event loop."""
-        return self._running_loop().run_until_complete(self._use(use))
+    def run(self, use: Callable[[H], Awaitable[T]], context: Any) -> T:
+        """Use the use case, which is opened before if it is not open yet, in the container's own event loop.
+
+        Every log line meanwhile names the invocation, by the ids under which Lambda and X-Ray know it.
+        """
+        trace = Trace.read(self._environ.get(TRACE_VARIABLE))
+        ids = {"aws_request_id": getattr(context, "aws_request_id", None), "xray_trace_id": trace and trace.root}
+        with correlated(**{name: value for name, value in ids.items() if value}), invoked_in(trace):
+            return self._running_loop().run_until_complete(self._use(use))
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -77,8 +93,16 @@ def read_batch(event: Any) -> list[Delivery]:
         try:
             if record["eventSource"] != "aws:sqs":
                 raise MalformedError(f"not an SQS batch: Records[{index}] comes from {record['eventSource']!r}")
-            receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
-            deliveries.append(Delivery(id=_text(record["messageId"]), body=_text(record["body"]), receives=receives))
+            attributes = record.get("attributes", {})
+            delivery = Delivery(
+                id=_text(record["messageId"]),
+                body=_text(record["body"]),
+                receives=int(attributes.get("ApproximateReceiveCount", 1)),
+                sent_at=sent_at_of(attributes),
+                queue=str(record.get("eventSourceARN", "unknown")).rpartition(":")[2],
+                trace=attributes.get("AWSTraceHeader"),
+            )
+            deliveries.append(delivery)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             raise MalformedError(f"not an SQS batch: Records[{index}] {what}") from error

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -123,17 +123,17 @@ class Worker:
             if not work.done():
                 await asyncio.wait({work}, timeout=self._options.grace_s)
             if not work.done():
-                log.warning("gave up unfinished work at shutdown", messages=len(held))
+                log.warning("gave up unfinished work at shutdown", **_named(held))
                 work.cancel()
                 with suppress(asyncio.CancelledError):
                     await work
                 return _unfinished(held)
             return work.result()
         except TidegateError as error:
-            log.error("batch failed", error=str(error), kind=type(error).__name__, messages=len(held))
+            log.error("batch failed", error=str(error), kind=type(error).__name__, **_named(held))
             return _all_failed(held, str(error), getattr(error, "delay", None))
         except Exception as error:  # a defect: the batch comes again and, if it keeps failing, reaches the DLQ
-            log.exception("batch failed on a defect", messages=len(held))
+            log.exception("batch failed on a defect", **_named(held))
             return _all_failed(held, str(error), None)
         finally:
             stop.cancel()
@@ -158,6 +158,11 @@ class Worker:
         finally:
             over.set()
             await task
+
+
+def _named(held: Sequence[Held]) -> dict[str, Any]:
+    """A batch as log lines name it."""
+    return {"messages": len(held), "message_ids": [h.delivery.id for h in held]}
 
 
 def _unfinished(held: Sequence[Held]) -> Outcome:

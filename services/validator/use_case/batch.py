@@ -1,12 +1,13 @@
 """One batch of announcements and commands → validated segments and quarantine; what fails comes back alone."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.failures import AccessDeniedError, TemporaryError, TidegateError
+from services.runtime.handling import handling, measured
 from services.runtime.telemetry import correlated
 from services.validator.core.fetched import FetchedWork
 from services.validator.core.landed.segments import LandedWork
@@ -23,32 +24,39 @@ SIDE_BY_SIDE = 3
 """Raw objects of entities that are read while others are proven; each holds some megabytes."""
 
 
+@measured
 async def validate_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
     """Validate everything a batch asks for; what cannot be done now comes back alone."""
     outcome = Outcome()
-    works = await read_requests(ports, deliveries, outcome)
+    with handling(*deliveries):
+        works = await read_requests(ports, deliveries, outcome)
+    asked = {delivery.id: delivery for delivery in deliveries}
     for work in works:
         if not isinstance(work, LandedWork):
-            await _validate(ports, work, outcome)
+            await _validate(ports, work, asked, outcome)
     places = asyncio.Semaphore(SIDE_BY_SIDE)
     try:
         async with asyncio.TaskGroup() as group:
             for work in works:
                 if isinstance(work, LandedWork):
-                    group.create_task(_in_turn(places, ports, work, outcome))
+                    group.create_task(_in_turn(places, ports, work, asked, outcome))
     except BaseExceptionGroup as failed:  # a defect, or the end of the process: the shell knows them by themselves
         raise failed.exceptions[0] from failed
-    ports.telemetry.flush()
     return outcome
 
 
-async def _in_turn(places: asyncio.Semaphore, ports: Ports, work: LandedWork, outcome: Outcome) -> None:
+async def _in_turn(
+    places: asyncio.Semaphore, ports: Ports, work: LandedWork, asked: Mapping[str, Delivery], outcome: Outcome
+) -> None:
     async with places:
-        await _validate(ports, work, outcome)
+        await _validate(ports, work, asked, outcome)
 
 
-async def _validate(ports: Ports, work: SegmentWork | FetchedWork, outcome: Outcome) -> None:
-    with correlated(run_id=work.run_id, segment_id=work.segment_id, pipeline=work.pipeline.name):
+async def _validate(
+    ports: Ports, work: SegmentWork | FetchedWork, asked: Mapping[str, Delivery], outcome: Outcome
+) -> None:
+    ids = {"run_id": work.run_id, "segment_id": work.segment_id, "pipeline": work.pipeline.name}
+    with handling(*(asked[name] for name in sorted(work.deliveries))), correlated(**ids):
         try:
             if isinstance(work, LandedWork):
                 await validate_landed(ports, work)

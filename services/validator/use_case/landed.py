@@ -8,6 +8,7 @@ watermark stays where it is, and the next run reads all of it again.
 import structlog
 
 from contracts.runs import RunState
+from contracts.segments import SegmentCounts
 from services.runtime.failures import BadDeclarationError, MalformedError
 from services.runtime.ledger import Run
 from services.validator.core.landed.segments import (
@@ -20,6 +21,7 @@ from services.validator.core.landed.segments import (
     reopened,
 )
 from services.validator.ports import LandedStore, Ports
+from services.validator.use_case.counting import count
 from services.validator.use_case.entries import enter, tell_drift
 from services.validator.use_case.landing_files import prove_file
 from services.validator.use_case.records import judge_records, land_records
@@ -57,7 +59,8 @@ async def _validate_file(ports: Ports, store: LandedStore, work: LandedWork) -> 
         await _fail(ports, work, f"{'; '.join(rows.proven.faults)} (segment {work.segment_id})")
     else:
         await _pass_on(ports, store, work, rows, started)
-    _count(ports, work, received=rows.count, valid=0 if rows.proven.faults else rows.count, bad=0)
+    valid = 0 if rows.proven.faults else rows.count
+    count(ports, work.pipeline.name, [SegmentCounts(received=rows.count, rows=valid)])
 
 
 async def _validate_records(ports: Ports, store: LandedStore, work: LandedWork, run: Run | None) -> None:
@@ -73,7 +76,8 @@ async def _validate_records(ports: Ports, store: LandedStore, work: LandedWork, 
         rows = await land_records(ports, store, work, load_type, judged)
         await _pass_on(ports, store, work, rows, started)
     valid = 0 if judged.bad else judged.rows.height
-    _count(ports, work, received=judged.received, valid=valid, bad=len(judged.bad))
+    counts = SegmentCounts(received=judged.received, rows=valid, quarantined=len(judged.bad))
+    count(ports, work.pipeline.name, [counts])
 
 
 async def _pass_on(ports: Ports, store: LandedStore, work: LandedWork, rows: Rows, started: float) -> None:
@@ -110,10 +114,3 @@ async def _fail(ports: Ports, work: LandedWork, reason: str) -> None:
     if run is None:
         raise MalformedError(f"run {work.run_id} has just been opened, and is not in the ledger")
     await ports.completion.fail(run, reason)
-
-
-def _count(ports: Ports, work: LandedWork, *, received: int, valid: int, bad: int) -> None:
-    name, metric = work.pipeline.name, ports.telemetry.metric
-    metric("RowsIn", received, pipeline=name)
-    metric("RowsOut", valid, pipeline=name)
-    metric("EventsFailed", bad, pipeline=name)

@@ -15,6 +15,7 @@ from services.runtime.ledger import Run
 from services.validator.core.records import Judged, judge
 from services.validator.core.segments import QuarantineEntry, Read, SegmentWork, decide
 from services.validator.ports import Ports
+from services.validator.use_case.counting import count
 
 log = structlog.get_logger()
 
@@ -48,7 +49,8 @@ async def validate_objects(ports: Ports, work: SegmentWork) -> None:
         with ports.telemetry.segment("write"):
             location = await ports.segments.write(file)
         await ports.ledger.segment_validated(work.run_id, file.descriptor.segment_id, file.descriptor.counts, location)
-    _report(ports, work, read, judged, len(quarantined), ports.clock.monotonic() - started)
+    count(ports, work.pipeline.name, [file.descriptor.counts for file in files])
+    _report(work, read, judged, len(quarantined), ports.clock.monotonic() - started)
 
 
 async def _read_and_judge(ports: Ports, work: SegmentWork) -> tuple[Read, Judged]:
@@ -71,11 +73,7 @@ async def _read_and_judge(ports: Ports, work: SegmentWork) -> tuple[Read, Judged
     return Read(tuple(o for o, _ in found), ignored, tuple(lost)), judged
 
 
-def _report(ports: Ports, work: SegmentWork, read: Read, judged: Judged, quarantined: int, seconds: float) -> None:
-    name = work.pipeline.name
-    ports.telemetry.metric("RowsIn", work.received, pipeline=name)
-    ports.telemetry.metric("RowsOut", len(judged.frame), pipeline=name)
-    ports.telemetry.metric("EventsFailed", quarantined, pipeline=name)
+def _report(work: SegmentWork, read: Read, judged: Judged, quarantined: int, seconds: float) -> None:
     log.info(
         "segment validated",
         received=work.received,

@@ -19,6 +19,7 @@ from services.validator.core.fetched import ROWS, FetchedWork, JudgedObject, dec
 from services.validator.core.segments import SegmentFile
 from services.validator.core.unpacking import blocks_of
 from services.validator.ports import Ports
+from services.validator.use_case.counting import count
 from services.validator.use_case.entries import enter, tell_drift
 
 log = structlog.get_logger()
@@ -48,7 +49,7 @@ async def validate_rows(ports: Ports, work: FetchedWork) -> None:
         with ports.telemetry.segment("write"):
             location = await ports.segments.write(file)
         await ports.ledger.segment_validated(work.run_id, file.descriptor.segment_id, file.descriptor.counts, location)
-    _report(ports, work, judged, len(files), ports.clock.monotonic() - started)
+    _report(ports, work, judged, files, ports.clock.monotonic() - started)
 
 
 def _judge(
@@ -78,11 +79,9 @@ def _lost(ports: Ports, work: FetchedWork) -> Run:
     )
 
 
-def _report(ports: Ports, work: FetchedWork, judged: JudgedObject, files: int, seconds: float) -> None:
+def _report(ports: Ports, work: FetchedWork, judged: JudgedObject, files: list[SegmentFile], seconds: float) -> None:
     name, metric = work.pipeline.name, ports.telemetry.metric
-    metric("RowsIn", judged.received, pipeline=name)
-    metric("RowsOut", len(judged.rows), pipeline=name)
-    metric("EventsFailed", len(judged.quarantined), pipeline=name)
+    count(ports, name, [file.descriptor.counts for file in files])
     for column, values in sorted(judged.nulled.items()):
         metric("ValuesNulled", values, pipeline=name, column=column)
     if judged.quarantined:
@@ -101,6 +100,6 @@ def _report(ports: Ports, work: FetchedWork, judged: JudgedObject, files: int, s
         quarantined=len(judged.quarantined),
         filtered=len(judged.filtered),
         nulled=dict(judged.nulled),
-        files=files,
+        files=len(files),
         seconds=round(seconds, 3),
     )

@@ -149,22 +149,27 @@ async def test_a_chunk_that_fails_directly(world: World) -> None:
 
 
 async def test_a_snapshot_is_not_taken_from_a_run_that_needs_it(world: World) -> None:
-    """Another run waits its turn, until there has been no sign of life for long enough."""
+    """Another run waits its turn, until there has been no sign of life for long enough; who is held is never dead."""
     await snapshot(world)
-    with pytest.raises(TemporaryError, match=f"run {RUN} of {NAME} is under way"):
+    with pytest.raises(TemporaryError, match=f"run {RUN} of {NAME} has not ended yet"):
         await world.act("task_01", run_id="run-2")
     assert "run-2" not in world.ledger.table.runs, "nobody waits for it in turn"
     await world.act("get_task02_chunks")
-    world.clock.advance(1_400)
+    world.clock.advance(850)
     await world.deliver(world.chunk("0"))
-    world.clock.advance(1_400)
+    world.clock.advance(850)
     await world.ledger.pause_run(RUN, paused=True)
-    with pytest.raises(TemporaryError, match="is paused"):
+    world.clock.advance(10_000)
+    with pytest.raises(TemporaryError, match="is paused: resume or cancel it"):
         await world.act("task_01", run_id="run-2")
-    world.clock.advance(101)
+    await world.ledger.pause_run(RUN, paused=False)
+    with pytest.raises(TemporaryError, match="has not ended yet"):
+        await world.act("task_01", run_id="run-2")
+    world.clock.advance(901)
     await world.act("task_01", run_id="run-2")
-    assert (await world.run()).reason == "overtaken by run run-2"
-    assert world.facts() == [("RunFailed", "overtaken by run run-2")]
+    reason = "overtaken by run run-2: it showed no sign of life for 900 s"
+    assert (await world.run()).reason == reason
+    assert world.facts() == [("RunFailed", reason)]
     await world.act("task_02", run_id="run-2")
     assert world.times_done("run-2") == {1}
 

@@ -87,9 +87,12 @@ async def test_metrics(world: World) -> None:
         "RowsMarked": 10,
         "AttemptsFailed": 1,
         "ChunksDone": 1,
+        "RowsIn": 10,
+        "RowsOut": 10,
         "RowsUpdated": 10,
         "RowsGone": 0,
         "ChunkTime": 0,
+        "Duplicates": 10,
     }
     assert ("mark",) in world.telemetry.segments
     assert ("update",) in world.telemetry.segments

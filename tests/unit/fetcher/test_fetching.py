@@ -47,6 +47,7 @@ async def test_what_is_reported(world: World) -> None:
     size = sum(len(line) for line in (await world.dataset.page(DAY, None, 10)).lines.splitlines(keepends=True))
     mine = (("pipeline", NAME),)
     assert world.telemetry.published == [
+        Point("RowsIn", 10, "Count", mine),
         Point("RowsOut", 10, "Count", mine),
         Point("BytesFetched", size, "Bytes", mine),
         Point("FetchTime", 0.0, "Milliseconds", mine),

@@ -79,7 +79,7 @@ async def test_a_limited_run_is_announced_and_gone_on_with() -> None:
         plan = await world.run()
     assert (plan.end, plan.limit, plan.complete_until) == ("2025-12-11T10:00:00.000", 4, "2025-12-11T10:00:00.000")
     assert [line["end"] for line in lines if line["log_level"] == "warning"] == [plan.end]
-    assert [(p.name, p.value) for p in world.telemetry.published] == [("LimitReached", 1)]
+    assert [(p.name, p.value) for p in world.telemetry.published] == [("RowsOut", 4), ("LimitReached", 1)]
     assert world.facts("LimitReached") == [
         {"pipeline": "requests", "run_id": "r1", "max_records": 4, "frontier": plan.end}
     ]

@@ -1,17 +1,11 @@
-"""What only the EMF adapter does: standard output, and tracing that is off unless it can be on."""
+"""What only the EMF adapter does: standard output, and tracing that is off unless it is asked for."""
 
-import asyncio
 import io
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from services.runtime.aws.telemetry import EmfTelemetry
-from services.runtime.settings import PROJECT
-from tests.fakes.xray import FakeRecorder
+from services.runtime.aws.telemetry import EmfTelemetry, telemetry_of
 
 
 def test_standard_output_by_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,83 +51,6 @@ def test_two_services_do_not_share_metrics() -> None:
 
 def test_without_tracing_a_segment_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a recorder a segment costs nothing and says nothing."""
-    with EmfTelemetry("planner").segment("list") as opened:
+    with telemetry_of("planner", {}).segment("list") as opened:
         assert opened is None
     assert capsys.readouterr().out == ""
-
-
-def run(code: str, folder: Path, **environ: str) -> str:
-    """What a clean interpreter prints that has the sample X-Ray SDK of ``sdk``, if any, in its path."""
-    path = f"{PROJECT}:{folder}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": path, **environ}, capture_output=True, text=True, check=True
-    )
-    return done.stdout
-
-
-def sdk(folder: Path) -> Path:
-    """A package in the place of the X-Ray SDK that prints what is done to it."""
-    core = folder / "aws_xray_sdk" / "core"
-    core.mkdir(parents=True)
-    (core.parent / "__init__.py").write_text("print('imported')\nfrom . import core\n")
-    (core / "__init__.py").write_text(
-        "from contextlib import contextmanager\n"
-        "class Recorder:\n"
-        "    def configure(self, **options): pass\n"
-        "    @contextmanager\n"
-        "    def in_subsegment(self, name):\n"
-        "        print('open', name)\n"
-        "        yield\n"
-        "        print('close', name)\n"
-        "def patch_all(): print('patched')\n"
-        "def patch(modules): print('patched')\n"
-        "xray_recorder = Recorder()\n"
-    )
-    return folder
-
-
-TRACED = """
-from services.runtime.aws.telemetry import EmfTelemetry, xray_recorder
-with EmfTelemetry("planner", recorder=xray_recorder("planner")).segment("list"):
-    print("work")
-"""
-
-
-def test_tracing_in_lambda_with_the_sdk(tmp_path: Path) -> None:
-    """Where the SDK is packaged and Lambda runs us, segments are recorded, and no library is patched."""
-    printed = run(TRACED, sdk(tmp_path), LAMBDA_TASK_ROOT="/var/task")
-    assert printed.split("\n")[:-1] == ["imported", "open list", "work", "close list"]
-
-
-def test_no_tracing_without_the_sdk(tmp_path: Path) -> None:
-    """Without the SDK the same code does the same work untraced."""
-    assert run(TRACED, tmp_path, LAMBDA_TASK_ROOT="/var/task") == "work\n"
-
-
-def test_a_service_that_does_not_trace_does_not_pay(tmp_path: Path) -> None:
-    """The SDK is not even imported unless a recorder is asked for."""
-    code = "from services.runtime.aws.telemetry import EmfTelemetry as T\nwith T('planner').segment('a'): print('work')"
-    assert run(code, sdk(tmp_path), LAMBDA_TASK_ROOT="/var/task") == "work\n"
-
-
-async def test_tasks_do_not_close_each_others_segments() -> None:
-    """Of two tasks that overlap only the first is traced, and each subsegment is closed by its own block."""
-    recorder = FakeRecorder()
-    telemetry = EmfTelemetry("validator", stream=io.StringIO(), recorder=recorder)
-    first_open, second_open = asyncio.Event(), asyncio.Event()
-
-    async def first() -> None:
-        with telemetry.segment("first"):
-            first_open.set()
-            await second_open.wait()
-
-    async def second() -> None:
-        await first_open.wait()
-        with telemetry.segment("second"):
-            second_open.set()
-            await asyncio.sleep(0)
-
-    await asyncio.gather(first(), second())
-    with telemetry.segment("third"):
-        assert recorder.closed == ["first"]
-    assert recorder.segments == [("first",), ("third",)]

@@ -70,7 +70,7 @@ def expiry(rules: Sequence[Any], bucket: Bucket) -> Verdict:
     """Whether objects go when they may, and none goes that must stay."""
     enabled = [rule for rule in rules if rule.get("Status") == "Enabled"]
     for declared in lifecycle(bucket):
-        terms = {name: declared[name] for name in ("Expiration", "NoncurrentVersionExpiration") if name in declared}  # type: ignore[literal-required]
+        terms = {name: declared[name] for name in ("Expiration", "NoncurrentVersionExpiration") if name in declared}
         if not any(_expires_all(rule) and terms.items() <= rule.items() for rule in enabled):
             return failed(f"no rule for the whole bucket says {terms}", "add it: what nobody needs costs for ever")
     have = [rule["Expiration"]["Days"] for rule in enabled if "Days" in rule.get("Expiration", {})]
@@ -99,7 +99,7 @@ async def _public_access(world: World, bucket: Bucket) -> Verdict:
     if not missing:
         return OK
     if not world.is_aws:
-        return unchecked("this endpoint is not AWS: nobody but this machine can reach it")
+        return unchecked("this endpoint is not AWS, and has no public access to block")
     return failed(f"it lacks {', '.join(missing)}", "block all public access")
 
 

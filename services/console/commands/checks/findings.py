@@ -67,7 +67,7 @@ def line(check: str, verdict: Verdict) -> Finding:
     return Finding(check, *verdict)
 
 
-def require(holds: bool, found: str, todo: str) -> Verdict:  # noqa: FBT001 - reads like an assertion
+def require(holds: bool, found: str, todo: str) -> Verdict:
     """A verdict that is a failure unless something holds."""
     return OK if holds else failed(found, todo)
 
