@@ -51,6 +51,11 @@ class Prepared(Protocol):
     """A new checkpoint content, ready to be put in place."""
 
     @property
+    def strategy(self) -> str:
+        """How it was made; what log lines and metrics call it."""
+        ...
+
+    @property
     def total_rows(self) -> int:
         """Rows of the whole checkpoint."""
         ...
@@ -62,7 +67,7 @@ class Prepared(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes of the whole checkpoint object."""
+        """Bytes of the whole checkpoint object, exact once it is put."""
         ...
 
     @property
@@ -84,7 +89,7 @@ class MergeStrategy(Protocol):
 
     @property
     def name(self) -> str:
-        """What log lines and metrics call it."""
+        """What it is called; a strategy may choose among others, so what it prepared says how."""
         ...
 
     async def prepare(

@@ -32,7 +32,9 @@ class Trace:
 
         What does not look like a header is none: it came with somebody's message, and must not stop the work.
         """
-        parts = dict(part.strip().partition("=")[::2] for part in (header or "").split(";"))
+        if not header:
+            return None
+        parts = dict(part.strip().partition("=")[::2] for part in header.split(";"))
         root, parent = parts.get("Root", ""), parts.get("Parent", "")
         if not ROOT.fullmatch(root):
             return None

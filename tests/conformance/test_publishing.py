@@ -14,6 +14,7 @@ from services.runtime.aws.clients import Clients
 from services.runtime.aws.publishing import BATCH_BYTES, BATCH_ENTRIES, AwsPublisher, in_batches
 from services.runtime.failures import MalformedError, MissingObjectError, UnreachableError
 from services.runtime.publishing import Publisher
+from services.runtime.tracing import Trace, carrying
 from tests.conformance.queues import Listener, MoodySqs, drain
 from tests.emulator_support import Stack
 from tests.fakes.clock import EPOCH, ManualClock
@@ -63,6 +64,18 @@ class PublisherConformance:
         assert payload == commands(1)[0]
         assert (message.run_id, message.occurred_at) == ("r1", EPOCH)
         assert message.dedup_id == commands(1)[0].dedup_id()
+
+    async def test_the_trace_goes_on_with_what_is_sent(self, bench: Bench) -> None:
+        """What is sent while a message is handled has that message's trace; what is sent otherwise has none."""
+        trace = Trace("1-5759e988-bd862e3fe1be46a994272793", "53995c3f42cd8ad8", sampled=True)
+        with carrying(trace):
+            await bench.publisher.send(QUEUE, commands(1), run_id="r1")
+            await bench.publisher.announce(FACT, run_id="r1")
+        bodies = await bench.queued() + await bench.facts()
+        assert [Message.model_validate_json(body).trace for body in bodies] == [trace.header] * 2
+        await bench.publisher.send(QUEUE, commands(1), run_id="r1")
+        (body,) = await bench.queued()
+        assert Message.model_validate_json(body).trace is None
 
     async def test_every_command_of_many_arrives(self, bench: Bench) -> None:
         """More commands than fit ten requests arrive, each once and with an id of its own."""

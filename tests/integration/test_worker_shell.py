@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -175,3 +176,16 @@ async def test_work_that_outlasts_the_grace_is_given_back(queue: Queue) -> None:
         worker.stop()
     assert await queue.counts() == (2, 0)
     assert handler.cancelled == 1
+
+
+async def test_what_sqs_says_of_a_message_reaches_the_use_case(queue: Queue) -> None:
+    """When it was sent, and through which queue: the age of the oldest message is measured by that."""
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    await queue.send("one")
+    handler = Handler()
+    async with working(Worker(queue.sqs, queue.name, handler, options())):
+        await handler.called()
+    ((delivery,),) = handler.batches
+    assert delivery.queue == queue.name
+    assert delivery.sent_at is not None
+    assert before <= delivery.sent_at <= datetime.now(UTC) + timedelta(seconds=1)

@@ -128,6 +128,12 @@ class Provisioner:
             for identity, setting, action, unit in (
                 ("expire", "expire_days", "Expiration", "Days"),
                 ("expire-noncurrent", "noncurrent_expire_days", "NoncurrentVersionExpiration", "NoncurrentDays"),
+                (
+                    "abort-incomplete-uploads",
+                    "abort_incomplete_days",
+                    "AbortIncompleteMultipartUpload",
+                    "DaysAfterInitiation",
+                ),
             )
             if bucket[setting]
         ]

@@ -30,6 +30,15 @@ def lifecycle(bucket: Bucket) -> "list[LifecycleRuleTypeDef]":
                 "NoncurrentVersionExpiration": {"NoncurrentDays": bucket.noncurrent_expire_days},
             }
         )
+    if bucket.abort_incomplete_days:
+        rules.append(
+            {
+                "ID": "abort-incomplete-uploads",
+                "Status": "Enabled",
+                "Filter": {"Prefix": ""},
+                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": bucket.abort_incomplete_days},
+            }
+        )
     return rules
 
 

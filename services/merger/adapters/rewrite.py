@@ -31,6 +31,7 @@ class PreparedRewrite:
     total_rows: int
     max_cursor: str | None
     keys: pa.ChunkedArray | None = None
+    strategy: str = "rewrite"
 
     @property
     def size(self) -> int:

@@ -134,7 +134,7 @@ async def commit(
         kind=manifest.kind,
         checkpoint=manifest.destination.uri,
         version=manifest.version,
-        strategy=ports.strategy.name,
+        strategy=prepared.strategy,
         new_rows=manifest.new_rows,
         total_rows=manifest.total_rows,
         bytes=prepared.size,

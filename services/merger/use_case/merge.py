@@ -140,7 +140,7 @@ async def commit_rows(
     )
     with ports.telemetry.segment("commit"):
         await commit(ports, pipeline, current, lease, prepared, manifest)
-    _report(ports, pipeline, [s.settlement for s in settlements], manifest, prepared.size, started)
+    _report(ports, pipeline, [s.settlement for s in settlements], manifest, prepared, started)
 
 
 def key_range(prepared: Prepared) -> tuple[str, str] | None:
@@ -171,7 +171,7 @@ def _report(
     pipeline: Pipeline,
     settlements: Sequence[Settlement],
     manifest: CommitManifest,
-    size: int,
+    prepared: Prepared,
     started: float,
 ) -> None:
     elapsed = (ports.clock.monotonic() - started) * 1000
@@ -179,6 +179,7 @@ def _report(
     metric = ports.telemetry.metric
     metric("NewEventsProcessed", manifest.new_rows, pipeline=pipeline.name)
     metric("TotalEvents", manifest.total_rows, pipeline=pipeline.name)
-    metric("CheckpointFileSize", size, "Bytes", pipeline=pipeline.name)
+    metric("CheckpointFileSize", prepared.size, "Bytes", pipeline=pipeline.name)
     metric("ExecutionTime", elapsed, "Milliseconds", pipeline=pipeline.name)
+    metric("Merges", 1, pipeline=pipeline.name, strategy=prepared.strategy)
     metric("IncrementalRun", 0 if manifest.version == 1 else 1, pipeline=pipeline.name)

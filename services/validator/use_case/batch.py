@@ -28,8 +28,7 @@ SIDE_BY_SIDE = 3
 async def validate_batch(ports: Ports, deliveries: Sequence[Delivery]) -> Outcome:
     """Validate everything a batch asks for; what cannot be done now comes back alone."""
     outcome = Outcome()
-    with handling(*deliveries):
-        works = await read_requests(ports, deliveries, outcome)
+    works = await read_requests(ports, deliveries, outcome)
     asked = {delivery.id: delivery for delivery in deliveries}
     for work in works:
         if not isinstance(work, LandedWork):

@@ -15,6 +15,7 @@ from contracts.sources import FetchedName
 from services.runtime.declarations import pipeline_for
 from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.failures import BadDeclarationError, MalformedError, MissingObjectError
+from services.runtime.handling import handling
 from services.runtime.notifications import is_notification, read_notification
 from services.validator.core.fetched import FetchedWork, name_of
 from services.validator.core.landed.segments import LandedWork
@@ -47,13 +48,10 @@ async def read_requests(
     found = _Requests()
     for delivery in deliveries:
         try:
-            if is_notification(delivery.body):
-                for occurrence in read_notification(delivery.body):
-                    _announce(ports, found, delivery, occurrence)
-            else:
-                await _command(ports, found, delivery)
+            await _read(ports, found, delivery)
         except (MalformedError, MissingObjectError, BadDeclarationError, UnreadableMessageError) as error:
-            log.error("unreadable delivery", error=str(error), delivery=delivery.id)
+            with handling(delivery):
+                log.error("unreadable delivery", error=str(error), delivery=delivery.id)
             outcome.fail([delivery.id], str(error))
     works: list[SegmentWork | FetchedWork] = [*found.planned, *found.fetched.values()]
     for name, occurrences in found.announced.items():
@@ -61,10 +59,19 @@ async def read_requests(
     return works
 
 
+async def _read(ports: Ports, found: _Requests, delivery: Delivery) -> None:
+    if is_notification(delivery.body):
+        for occurrence in read_notification(delivery.body):
+            _announce(ports, found, delivery, occurrence)
+    else:
+        await _command(ports, found, delivery)
+
+
 def _announce(ports: Ports, found: _Requests, delivery: Delivery, occurrence: Occurrence) -> None:
     pipeline = pipeline_for(ports.pipelines, occurrence.bucket, occurrence.key, default_bucket=ports.raw_bucket)
     if pipeline is None:
-        log.info("no pipeline reads this object", uri=occurrence.uri)
+        with handling(delivery):
+            log.info("no pipeline reads this object", uri=occurrence.uri)
     elif not pipeline.is_fetched:
         found.announced.setdefault(pipeline.name, []).append((delivery.id, occurrence))
     else:

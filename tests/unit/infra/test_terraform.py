@@ -42,6 +42,11 @@ ACTIONS = {
     "put_object": ["s3:PutObject"],
     "list_objects_v2": ["s3:ListBucket"],
     "list_object_versions": ["s3:ListBucketVersions"],
+    "create_multipart_upload": ["s3:PutObject"],
+    "upload_part": ["s3:PutObject"],
+    "upload_part_copy": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"],
+    "complete_multipart_upload": ["s3:PutObject"],
+    "abort_multipart_upload": ["s3:AbortMultipartUpload"],
     "get_item": ["dynamodb:GetItem"],
     "put_item": ["dynamodb:PutItem"],
     "update_item": ["dynamodb:UpdateItem"],
@@ -58,7 +63,7 @@ ACTIONS = {
     "send_task_failure": ["states:SendTaskFailure"],
     "send_task_heartbeat": ["states:SendTaskHeartbeat"],
 }
-FOR_OPERATORS = {"delete_object", "scan"}
+FOR_OPERATORS = {"delete_object", "list_multipart_uploads", "scan"}
 """What only the operator's commands do, with the operator's own rights."""
 
 NOT_CALLS = {"get_paginator"}

@@ -64,7 +64,9 @@ def test_tables_and_buckets_are_as_declared(local_plan: Planned) -> None:
     for bucket in TOPOLOGY.buckets:
         (rules,) = (v["rule"] for a, v in lifecycles.items() if ".buckets." in a and f'["{bucket.name}"]' in a)
         by_id = {rule["id"]: rule for rule in rules}
-        assert by_id["abort-incomplete-uploads"]["abort_incomplete_multipart_upload"][0]["days_after_initiation"] == 7
+        assert by_id["abort-incomplete-uploads"]["abort_incomplete_multipart_upload"][0]["days_after_initiation"] == (
+            bucket.abort_incomplete_days or 7
+        )
         assert ("expire" in by_id) == (bucket.expire_days is not None)
         assert ("expire-noncurrent" in by_id) == (bucket.noncurrent_expire_days is not None)
 

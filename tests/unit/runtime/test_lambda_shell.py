@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from structlog.contextvars import get_contextvars
 
 from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.failures import MalformedError
-from services.runtime.shells.lambda_batch import LambdaBatch
+from services.runtime.shells.lambda_batch import LambdaBatch, read_batch
+from services.runtime.tracing import own_trace
 
 
 @dataclass
@@ -88,6 +91,48 @@ def test_a_record_is_read_as_sqs_sends_it() -> None:
     use_case = UseCase()
     LambdaBatch(use_case.build)({"Records": [record("1", "a"), record("2", "", attributes={})]}, None)
     assert use_case.seen == [Delivery("1", "a", receives=3), Delivery("2", "", receives=1)]
+
+
+def test_what_sqs_says_of_a_record_is_kept() -> None:
+    """When it was sent, through which queue and in which trace; without these there is nothing to report."""
+    traced = {"SentTimestamp": "1545082649183", "AWSTraceHeader": "Root=1-5759e988-bd862e3fe1be46a994272793"}
+    first, second = read_batch({"Records": [record("1", "a", attributes=traced), record("2", "b", attributes={})]})
+    assert first.sent_at == datetime(2018, 12, 17, 21, 37, 29, 183_000, tzinfo=UTC)
+    assert (first.queue, first.trace) == ("tidegate-validate-objects", traced["AWSTraceHeader"])
+    assert (second.sent_at, second.trace) == (None, None)
+
+
+@dataclass
+class Invocation:
+    """The part of a Lambda context that is used."""
+
+    aws_request_id: str
+
+
+def test_log_lines_name_the_invocation() -> None:
+    """Its request and its trace while it lasts; the next one of the same container names its own, or none."""
+    seen: list[dict[str, Any]] = []
+
+    class Speaking(UseCase):
+        async def __call__(self, deliveries: Sequence[Delivery]) -> Outcome:
+            trace = own_trace()
+            seen.append({**get_contextvars(), "own": trace and trace.root})
+            return await super().__call__(deliveries)
+
+    root = "1-5759e988-bd862e3fe1be46a994272793"
+    environ = {"_X_AMZN_TRACE_ID": f"Root={root};Parent=53995c3f42cd8ad8;Sampled=1"}
+    handler = LambdaBatch(Speaking().build, environ=environ)
+    event = {"Records": [record("1", "a")]}
+    handler(event, Invocation("request-1"))
+    environ.clear()
+    handler(event, Invocation("request-2"))
+    handler(event, None)
+    assert seen == [
+        {"aws_request_id": "request-1", "xray_trace_id": root, "own": root},
+        {"aws_request_id": "request-2", "own": None},
+        {"own": None},
+    ]
+    assert get_contextvars() == {}
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,8 @@ async def test_bad_records_are_quarantined_and_fail_the_run() -> None:
     entry = await world.ledger.segment(RUN, "s1")
     assert entry is not None
     assert (entry.step, entry.fetched) == (Step.FETCHED, 6)
-    assert world.telemetry.published[-1].value == 5
+    points = {point.name: point.value for point in world.telemetry.published}
+    assert (points["EventsFailed"], points["RowsQuarantined"], points["RowsOut"]) == (5, 5, 0)
 
 
 async def test_a_line_that_is_no_json_is_named_with_its_reason() -> None:

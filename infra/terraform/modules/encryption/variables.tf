@@ -1,0 +1,4 @@
+variable "stack" {
+  description = "Prefix of every name."
+  type        = string
+}
