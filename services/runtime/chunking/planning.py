@@ -55,7 +55,7 @@ class ChunkPlanning:
         """Take the run's snapshot; False if it was taken before.
 
         Raises:
-            BadDeclarationError: the payload's days are the wrong way round.
+            BadDeclarationError: the payload contradicts itself; no other run's snapshot is given up for that.
             PermanentError: the run was planned on a snapshot that another run's has replaced; or the database refuses.
             TemporaryError: the database does not answer now.
         """
@@ -65,6 +65,7 @@ class ChunkPlanning:
             await _require_snapshot(database, run_id)
             taken = False
         else:
+            sizes_of(job.job.chunks, payload)
             taken = await database.prepare(run_id, await self._window(job, run_id, payload))
         log.info("snapshot taken" if taken else "snapshot is there already", run_id=run_id, pipeline=job.name)
         return taken

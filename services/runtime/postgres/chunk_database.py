@@ -3,6 +3,8 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import date
+from functools import partial
+from typing import Protocol
 
 import asyncpg
 import structlog
@@ -23,23 +25,33 @@ REGISTERED = 5_000
 """Chunks that one statement enters."""
 
 
-class PostgresJobDatabases:
-    """``JobDatabases`` of PostgreSQL."""
+class OpenSession(Protocol):
+    """Opens a session for one piece of work."""
 
-    def __init__(self, access: PostgresAccess, analytics: AnalyticsSources) -> None:
-        self._access = access
+    def __call__(self, job: LoadedJob, *, text_keys: bool = True) -> AbstractAsyncContextManager[Session]:
+        """See ``session``."""
+        ...
+
+
+class PostgresJobDatabases:
+    """``JobDatabases`` of PostgreSQL; whoever limits the connections of a process brings ``open_session``."""
+
+    def __init__(
+        self, access: PostgresAccess, analytics: AnalyticsSources, open_session: OpenSession | None = None
+    ) -> None:
+        self._open_session = open_session or partial(session, access)
         self._analytics = analytics
 
     def of(self, job: LoadedJob) -> "PostgresJobDatabase":
         """See the port."""
-        return PostgresJobDatabase(self._access, job, self._analytics)
+        return PostgresJobDatabase(self._open_session, job, self._analytics)
 
 
 class PostgresJobDatabase:
     """``JobDatabase`` of one job: the protocol of chunk_sql, as far as no single chunk is concerned."""
 
-    def __init__(self, access: PostgresAccess, job: LoadedJob, analytics: AnalyticsSources) -> None:
-        self._access = access
+    def __init__(self, open_session: OpenSession, job: LoadedJob, analytics: AnalyticsSources) -> None:
+        self._open_session = open_session
         self._job = job
         self._analytics = analytics
 
@@ -111,7 +123,7 @@ class PostgresJobDatabase:
             await opened.run(finish.file, *given)
 
     def _session(self, *, text_keys: bool = True) -> AbstractAsyncContextManager[Session]:
-        return session(self._access, self._job, text_keys=text_keys)
+        return self._open_session(self._job, text_keys=text_keys)
 
     async def _keys(self, file: str, given: Sequence[str | date]) -> AsyncGenerator[KeyRows, None]:
         async with (

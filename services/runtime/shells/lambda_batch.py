@@ -16,6 +16,8 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from services.runtime.deliveries import BatchHandler, Delivery, Outcome
 from services.runtime.failures import MalformedError
 from services.runtime.shells.attributes import sent_at_of
+from services.runtime.shells.inbox import Held
+from services.runtime.shells.returning import Returns
 from services.runtime.telemetry import correlated
 from services.runtime.tracing import Trace, invoked_in
 
@@ -35,16 +37,22 @@ class DeliveryFailedError(Exception):
 class LambdaBatch(Generic[H]):
     """A callable Lambda handler over one use case.
 
-    ``build`` opens the use case; it is entered at the first invocation and stays open with the container.
+    ``build`` opens the use case; it is entered at the first invocation and stays open with the container. What failed
+    becomes visible again after its delay, as ``returns`` tells SQS.
 
     Raises (on call):
         MalformedError: the event is not an SQS batch; nothing is reported as done, so everything comes again.
     """
 
     def __init__(
-        self, build: Callable[[], AbstractAsyncContextManager[H]], *, environ: Mapping[str, str] = os.environ
+        self,
+        build: Callable[[], AbstractAsyncContextManager[H]],
+        *,
+        environ: Mapping[str, str] = os.environ,
+        returns: Returns | None = None,
     ) -> None:
         self._build = build
+        self._returns = returns or Returns()
         self._environ = environ
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: AbstractAsyncContextManager[H] | None = None
@@ -52,8 +60,11 @@ class LambdaBatch(Generic[H]):
 
     def __call__(self, event: Any, context: Any) -> Mapping[str, Any]:
         """Handle one batch and say which of its records failed."""
-        deliveries = read_batch(event)
-        outcome = self.run(lambda handler: handler(deliveries), context)
+        held = [
+            Held(delivery, record.get("receiptHandle", ""))
+            for delivery, record in zip(read_batch(event), event["Records"], strict=True)
+        ]
+        outcome = self.run(lambda handler: self._handle(handler, held), context)
         return respond(event, outcome, context)
 
     def run(self, use: Callable[[H], Awaitable[T]], context: Any) -> T:
@@ -65,6 +76,18 @@ class LambdaBatch(Generic[H]):
         ids = {"aws_request_id": getattr(context, "aws_request_id", None), "xray_trace_id": trace and trace.root}
         with correlated(**{name: value for name, value in ids.items() if value}), invoked_in(trace):
             return self._running_loop().run_until_complete(self._use(use))
+
+    async def _handle(self, handler: BatchHandler, held: list[Held]) -> Outcome:
+        try:
+            outcome = await handler([each.delivery for each in held])
+        except Exception as error:
+            # The invocation fails, and all of them come again. Not so where the use case could not even be opened:
+            # that takes somebody to mend it, and the queue's own timeout leaves them hours instead of a minute.
+            delay = getattr(error, "delay", None)
+            await self._returns.give_back(held, {each.delivery.id: delay for each in held})
+            raise
+        await self._returns.give_back([each for each in held if each.delivery.id in outcome.failed], outcome.failed)
+        return outcome
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
