@@ -68,12 +68,12 @@ async def build() -> AsyncIterator[ChunkWorker]:
         secrets = SecretsManagerSecrets(clients.secretsmanager, clock)
         access = PostgresAccess(secrets)
         analytics = _analytics(jobs.values(), access, secrets)
-        databases = PostgresJobDatabases(access, analytics)
         ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
         chunks = DynamoChunkLedger(clients.dynamodb, settings.resource("ledger"), clock)
         plans = StoredChunkPlans(S3Objects(clients.s3), settings.resource("state"))
         publisher = AwsPublisher(clients.sqs, clients.sns, settings.stack, clock)
         async with PostgresChunkTables(access, connections=settings.connections) as tables:
+            databases = PostgresJobDatabases(access, analytics, tables.alone)
             yield ChunkWorker(
                 Ports(
                     jobs=jobs,

@@ -12,7 +12,7 @@ from services.runtime.chunking.jobs import LoadedJob
 from services.runtime.chunking.planning import ChunkPlanning
 from services.runtime.chunking.ports import AnalyticsSources, ChunkLedger, ChunkPlans, JobDatabases
 from services.runtime.clock import Clock
-from services.runtime.failures import PermanentError
+from services.runtime.failures import PermanentError, TemporaryError
 from services.runtime.leases import Leases
 from services.runtime.ledger import Ledger
 from services.runtime.publishing import Publisher
@@ -21,6 +21,10 @@ from services.runtime.telemetry import Telemetry
 
 class ChunkTimeoutError(PermanentError):
     """A statement took longer than the job allows: a smaller chunk may help, the same one again hardly."""
+
+
+class NoSlotError(TemporaryError):
+    """As many chunks are being updated as the job allows at the same time; ``delay`` is when to look again."""
 
 
 class TableState(StrEnum):
@@ -93,8 +97,8 @@ class ChunkTables(Protocol):
 
     Connections are as many as the settings allow and no more; who finds none free waits. Every method raises
     PermanentError with the server's own words where it refuses, ChunkTimeoutError where a statement took too long, and
-    TemporaryError where the server does not answer now, breaks off (then whatever was asked may have happened) or has
-    no slot free. Cancelling a call ends its transaction.
+    TemporaryError where the server does not answer now or breaks off (then whatever was asked may have happened).
+    Cancelling a call ends its transaction.
     """
 
     async def standing(self, job: LoadedJob, run_id: str, chunk_id: str) -> Standing:
@@ -110,6 +114,7 @@ class ChunkTables(Protocol):
 
         Raises:
             PermanentError: rows are unaccounted for; nothing was changed.
+            NoSlotError: no slot is free; nothing was changed.
         """
         ...
 

@@ -7,16 +7,25 @@ from typing import Self
 
 from contracts.chunks import ChunkKeys
 from services.chunk_worker.adapters.sessions import Sessions
-from services.chunk_worker.ports import ChunkTimeoutError, Claimed, Health, Standing, TableState, Updated, Work
+from services.chunk_worker.ports import (
+    ChunkTimeoutError,
+    Claimed,
+    Health,
+    NoSlotError,
+    Standing,
+    TableState,
+    Updated,
+    Work,
+)
 from services.runtime.chunking.jobs import LoadedJob
-from services.runtime.failures import BadDeclarationError, PermanentError, TemporaryError
+from services.runtime.failures import BadDeclarationError, PermanentError
 from services.runtime.postgres.access import PostgresAccess
 from services.runtime.postgres.analytics import said_of
 from services.runtime.postgres.chunk_keys import keys_of
 from services.runtime.postgres.chunk_sessions import Session, StatementTimeoutError
 
-SLOT_S = 5.0
-"""After which it is worth asking for a slot again, seconds."""
+SLOT_S = 1.0
+"""Seconds after which it is worth asking for a slot again."""
 
 
 class PostgresChunkTables:
@@ -24,6 +33,8 @@ class PostgresChunkTables:
 
     def __init__(self, access: PostgresAccess, *, connections: int) -> None:
         self._sessions = Sessions(access, connections=connections)
+        self.alone = self._sessions.alone
+        """Opens a session for other work on the same databases, within the same number of connections."""
         self._made: set[str] = set()
         """Jobs whose database is known to have the chunks' own ledger."""
 
@@ -89,7 +100,7 @@ class PostgresChunkTables:
             text = (
                 f"{job.name} at {session.place}: {job.chunks.concurrency} chunks are being updated, which is all it may"
             )
-            raise TemporaryError(text, delay=SLOT_S)
+            raise NoSlotError(text, delay=SLOT_S)
         return Updated(rows, gone)
 
     async def split(self, work: Work, parts: Sequence[tuple[str, int]]) -> bool:

@@ -41,6 +41,24 @@ class Sessions:
             finally:
                 self._taken -= 1
 
+    @asynccontextmanager
+    async def alone(self, job: LoadedJob, *, text_keys: bool = True) -> AsyncIterator[Session]:
+        """A new session for one piece of work, closed after it; it counts like any other.
+
+        Raises:
+            PermanentError, TemporaryError: the database refuses, or does not answer now.
+        """
+        async with self._free:
+            self._taken += 1
+            try:
+                session = await self._new(job, text_keys=text_keys)
+                try:
+                    yield session
+                finally:
+                    await _finished(session)
+            finally:
+                self._taken -= 1
+
     async def close(self) -> None:
         """Close what is idle."""
         while self._idle:
@@ -52,10 +70,13 @@ class Sessions:
             if await _answers(session):
                 return session
             await _finished(session)
+        return await self._new(job, text_keys=True)
+
+    async def _new(self, job: LoadedJob, *, text_keys: bool) -> Session:
         # The one whose place is taken is closed before, so that there is never one too many.
         while len(self._idle) + self._taken > self._connections:
             await _finished(self._idle.pop(0)[1])
-        return await Session.open(self._access, job, text_keys=True)
+        return await Session.open(self._access, job, text_keys=text_keys)
 
     def _kept(self, secret: str) -> Session | None:
         for place in reversed(range(len(self._idle))):

@@ -17,6 +17,7 @@ from services.chunk_worker.use_case.holding import hold
 from services.chunk_worker.use_case.process import process_chunk
 from services.chunk_worker.use_case.snapshots import (
     cancelled,
+    ending_unplanned,
     known_run,
     present_run,
     require_snapshot,
@@ -24,7 +25,7 @@ from services.chunk_worker.use_case.snapshots import (
 )
 from services.runtime.chunking.jobs import LoadedJob
 from services.runtime.chunking.ports import Window
-from services.runtime.chunking.window import window_of
+from services.runtime.chunking.window import sizes_of, window_of
 from services.runtime.failures import BadDeclarationError
 from services.runtime.telemetry import correlated
 
@@ -71,6 +72,7 @@ async def _task_01(ports: Ports, job: LoadedJob, command: RunAction, receives: i
     payload = command.payload
     run_id = payload.run_id or f"{job.name}-{ports.clock.now():%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
     window_of(job.job.window, payload.chunk, ports.clock.now().date())  # a mistake opens no run
+    sizes_of(job.job.chunks, payload.chunk)
 
     async def prepare(_: object) -> ActionEnd:
         run = await ports.ledger.run(run_id)
@@ -82,12 +84,15 @@ async def _task_01(ports: Ports, job: LoadedJob, command: RunAction, receives: i
         if plan is not None:
             if run is None or run.state is not RunState.SUCCEEDED:
                 await ports.planning.prepare(job, run_id, payload.chunk)  # refuses another snapshot than the plan's
+            if run is None:  # the ledger has lost it; the database knows which of its chunks are done
+                await ports.planning.open(job, run_id)
             return _result(command, run_id, _snapshot(run_id, Window(plan.first_day, plan.last_day), taken=False))
         await wait_for_turn(ports, job, run_id, receives)
         opened = await ports.planning.open(job, run_id)
         if run is not None and run.state is RunState.FAILED:
             await ports.ledger.reopen_run(run_id)
-        taken = await ports.planning.prepare(job, run_id, payload.chunk)
+        async with ending_unplanned(ports, job, run_id):
+            taken = await ports.planning.prepare(job, run_id, payload.chunk)
         asked = datetime.fromisoformat(opened.started_at).astimezone(UTC).date()
         window = window_of(job.job.window, payload.chunk, asked)
         return _result(command, run_id, _snapshot(run_id, window, taken=taken))
@@ -150,6 +155,7 @@ async def _planned(
     ports: Ports, job: LoadedJob, command: RunAction, receives: int, *, whole: bool
 ) -> tuple[ChunkPlan, list[str]] | Dropped:
     """The plan of a run that has a snapshot, and what of it is not done; a run that has failed goes on."""
+    sizes_of(job.job.chunks, command.payload.chunk)  # a mistake changes nothing
     run_id = command.payload.run_id or await present_run(ports, job)
 
     async def plan(_: object) -> tuple[ChunkPlan, list[str]] | Dropped:
@@ -161,8 +167,11 @@ async def _planned(
             if receives > 1:  # it may be this very message that ended the run, and died before it could say so
                 await ports.completion.complete(job, run_id)
             return kept, []
-        await require_snapshot(ports, job, run_id)
-        plan = await ports.planning.plan(job, run_id, command.payload.chunk, whole=whole)
+        async with ending_unplanned(ports, job, run_id):
+            await require_snapshot(ports, job, run_id)
+            if run.state is RunState.FAILED and run.planned is None:  # a run that has ended is not started
+                await ports.ledger.reopen_run(run_id)
+            plan = await ports.planning.plan(job, run_id, command.payload.chunk, whole=whole)
         if run.state is RunState.FAILED:
             unfinished = await ports.planning.reopen(job, run_id)
         else:

@@ -9,7 +9,7 @@ import structlog
 
 from services.chunk_worker.core.pace import is_marked, pace_after
 from services.chunk_worker.core.words import marked_in_words, rate_in_words, updated_in_words
-from services.chunk_worker.ports import Claimed, Ports, Standing, Work
+from services.chunk_worker.ports import Claimed, NoSlotError, Ports, Standing, Updated, Work
 from services.runtime.failures import (
     ConflictError,
     PermanentError,
@@ -24,6 +24,8 @@ log = structlog.get_logger()
 GIVE_BACK_S = 5.0
 """Longest time that a stopping worker spends on giving its attempt back; otherwise the attempt counts."""
 AGAIN_S = 1.0
+SLOT_PATIENCE_S = 60.0
+"""Longest wait for a slot with the chunk in hand. Giving it back at once would use up its message's receives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +70,16 @@ async def claim(ports: Ports, work: Work) -> Claimed | None:
 
 async def attempt(ports: Ports, work: Work, claimed: Claimed) -> Piece | Blamed | None:
     """Work on a claimed chunk; None if the fence refuses it."""
-    name, started = work.job.name, ports.clock.monotonic()
+    name = work.job.name
     try:
         with ports.telemetry.segment("update"):
-            updated = await ports.tables.update(work)
+            updated, seconds = await _updated(ports, work)
     except PermanentError as error:
         log.warning("attempt failed", attempt=claimed.attempts, error=str(error), kind=type(error).__name__)
         ports.telemetry.metric("AttemptsFailed", 1, pipeline=name)
         return Blamed(claimed.attempts, str(error))
     if updated is None:
         return None
-    seconds = ports.clock.monotonic() - started
     pace = pace_after(ports.memory.paces.get(name), updated.rows, seconds)
     if pace is not None:
         ports.memory.paces[name] = pace
@@ -91,6 +92,25 @@ async def attempt(ports: Ports, work: Work, claimed: Claimed) -> Piece | Blamed 
     )
     log.info(rate_in_words(work.chunk_id, updated.rows, seconds))
     return Piece(updated.rows, updated.gone, claimed.marked, round(seconds, 3))
+
+
+async def _updated(ports: Ports, work: Work) -> tuple[Updated | None, float]:
+    """Update once there is a slot; what came of it, and its seconds without the wait.
+
+    Raises:
+        NoSlotError: there was none for a long time.
+    """
+    until = ports.clock.monotonic() + SLOT_PATIENCE_S
+    while True:
+        started = ports.clock.monotonic()
+        try:
+            updated = await ports.tables.update(work)
+        except NoSlotError as error:
+            if started >= until:
+                raise
+            await asyncio.sleep(error.delay)
+        else:
+            return updated, ports.clock.monotonic() - started
 
 
 @asynccontextmanager

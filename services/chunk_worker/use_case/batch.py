@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
+from pydantic import ValidationError
 
 from contracts.catalog import CHUNK_COMMANDS
 from contracts.chunks import ActionResult, ProcessChunk, RunAction
-from contracts.envelope import UnreadableMessageError, open_message
+from contracts.envelope import Message, UnreadableMessageError, open_message
 from services.chunk_worker.core.ends import ACTION_FAILED, CHUNK_FAILED, CHUNK_RETRY, Done, Dropped, Failed, Retry
 from services.chunk_worker.core.health import hold_back_s
 from services.chunk_worker.core.tasks import DLQ, Task
@@ -37,6 +38,8 @@ log = structlog.get_logger()
 
 LONGEST_LEASE_WAIT_S = 30.0
 """Whoever waits for a chunk's lease looks again after this time at most: its holder may be done long before."""
+PATIENT_RECEIVES = 10
+"""Receives after which a message comes back later each time, so that a long outage does not use up those it has."""
 Command = ProcessChunk | RunAction
 
 
@@ -63,7 +66,7 @@ async def _work(ports: Ports, delivery: Delivery, outcome: Outcome) -> None:
         command = _read(delivery)
     except (MalformedError, UnreadableMessageError) as error:
         log.error("unreadable delivery", error=str(error), delivery=delivery.id)
-        outcome.fail([delivery.id], str(error))
+        await _refuse(ports, delivery, str(error), outcome)
         return
     with correlated(**_ids_of(command)):
         try:
@@ -76,6 +79,31 @@ async def _work(ports: Ports, delivery: Delivery, outcome: Outcome) -> None:
             log.warning("not done", error=str(error), kind=type(error).__name__)
             await beat(ports, command.task_token)
             outcome.fail([delivery.id], str(error), delay=_delay(error, delivery.receives))
+
+
+async def _refuse(ports: Ports, delivery: Delivery, reason: str, outcome: Outcome) -> None:
+    """Tell a state machine that its input makes no command; what has nobody to tell is the queue's."""
+    token = _token_of(delivery)
+    if token is not None:
+        try:
+            await _tell(ports, token, Failed(reason, ACTION_FAILED))
+        except TidegateError as error:
+            log.warning("state machine not told", error=str(error))
+        else:
+            return
+    outcome.fail([delivery.id], reason)
+
+
+def _token_of(delivery: Delivery) -> str | None:
+    """Who waits for a command that is malformed; None also where a later version of this service may read it."""
+    try:
+        message = Message.model_validate_json(delivery.body, extra="ignore")
+    except ValidationError:
+        return None
+    model, token = CHUNK_COMMANDS.get(message.kind), message.body.get("task_token")
+    if model is None or message.schema_version > model.schema_version or not isinstance(token, str):
+        return None
+    return token
 
 
 def _ids_of(command: Command) -> dict[str, str]:
@@ -145,4 +173,7 @@ def _delay(error: TidegateError, receives: int) -> float | None:
         return min(error.delay, hold_back_s(receives), LONGEST_LEASE_WAIT_S)
     if isinstance(error, ConflictError):
         return hold_back_s(receives)
-    return error.delay if isinstance(error, TemporaryError) else None
+    if not isinstance(error, TemporaryError):
+        return None
+    extra = receives - PATIENT_RECEIVES
+    return max(error.delay, hold_back_s(extra)) if extra > 0 else error.delay

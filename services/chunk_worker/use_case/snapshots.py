@@ -1,5 +1,7 @@
 """Runs and snapshots, as actions need them: one run of a job at a time has the snapshot."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import structlog
@@ -59,6 +61,18 @@ async def require_snapshot(ports: Ports, job: LoadedJob, run_id: str) -> None:
     present = await ports.databases.of(job).present_run()
     if present != run_id:
         raise PermanentError(foreign_snapshot(present, run_id))
+
+
+@asynccontextmanager
+async def ending_unplanned(ports: Ports, job: LoadedJob, run_id: str) -> AsyncIterator[None]:
+    """End a run that cannot be planned as failed: nobody else would, and other runs would wait for it."""
+    try:
+        yield
+    except PermanentError as error:
+        run = await ports.ledger.run(run_id)
+        if run is not None and run.pipeline == job.name and run.state is RunState.PLANNING:
+            await ports.completion.fail(run, str(error))
+        raise
 
 
 async def wait_for_turn(ports: Ports, job: LoadedJob, run_id: str, receives: int) -> None:

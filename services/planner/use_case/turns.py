@@ -26,7 +26,7 @@ async def take_turns(ports: Ports, tools: Chunking, job: LoadedJob, run_id: str,
         OccupiedError: there is one that gets on, or one that an operator holds.
     """
     allowed = silence_allowed(job, tools.exclusive_for)
-    others = [run for run in await _runs(ports, job) if run.run_id != run_id and run.state not in ENDED]
+    others = [run for run in await _runs(ports, tools, job) if run.run_id != run_id and run.state not in ENDED]
     for run in others:
         entries = await tools.planning.chunks.chunks(run.run_id)
         busy = occupied(run, entries, ports.clock.now(), allowed)
@@ -38,10 +38,16 @@ async def take_turns(ports: Ports, tools: Chunking, job: LoadedJob, run_id: str,
         reason = overtaken + STANDS_STILL.format(allowed.total_seconds())
         await ports.ledger.finish_run(run.run_id, RunState.FAILED, reason=reason)
     # Only what the ledger says: one may have ended by itself meanwhile, or was overtaken before and never announced.
-    for run in await _runs(ports, job):
+    for run in await _runs(ports, tools, job):
         if run.reason is not None and run.reason.startswith(overtaken):
             await tools.completion.fail(run, run.reason)
 
 
-async def _runs(ports: Ports, job: LoadedJob) -> list[Run]:
-    return [run for run in await ports.ledger.runs(limit=RUNS_SWEPT) if run.pipeline == job.name]
+async def _runs(ports: Ports, tools: Chunking, job: LoadedJob) -> list[Run]:
+    """The job's newest runs, and the one that has the snapshot, which may have been held for longer than they reach."""
+    runs = [run for run in await ports.ledger.runs(limit=RUNS_SWEPT) if run.pipeline == job.name]
+    present = await tools.planning.databases.of(job).present_run()
+    if present is not None and present not in {run.run_id for run in runs}:
+        owner = await ports.ledger.run(present)
+        runs += [] if owner is None or owner.pipeline != job.name else [owner]
+    return runs

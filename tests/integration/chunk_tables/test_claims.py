@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 
 from services.chunk_worker.adapters.postgres import PostgresChunkTables
-from services.chunk_worker.ports import Claimed, Standing, TableState, Updated, Work
+from services.chunk_worker.ports import Claimed, NoSlotError, Standing, TableState, Updated, Work
 from services.runtime.chunking.jobs import LoadedJob
-from services.runtime.failures import PermanentError, TemporaryError
+from services.runtime.failures import PermanentError
 from services.runtime.postgres.access import PostgresAccess
 from services.runtime.postgres.chunk_database import PostgresJobDatabases
 from tests.integration.chunk_tables.tables_support import BLOCKED, RUN, WINDOW, job_of, until, younger
@@ -170,8 +170,8 @@ async def test_only_so_many_chunks_are_updated_at_once(
         await watcher.execute("LOCK TABLE items")
         first = asyncio.create_task(tables.update(one))
         await until(watcher, BLOCKED)
-        with pytest.raises(TemporaryError, match="1 chunks are being updated, which is all it may") as caught:
+        with pytest.raises(NoSlotError, match="1 chunks are being updated, which is all it may") as caught:
             await tables.update(two)
-        assert caught.value.delay == 5.0
+        assert caught.value.delay == 1.0
     assert await first == Updated(10)
     assert await tables.update(two) == Updated(10)

@@ -11,8 +11,10 @@ from services.chunk_worker.adapters.postgres import PostgresChunkTables
 from services.chunk_worker.ports import ChunkTimeoutError, Claimed, TableState, Updated, Work
 from services.runtime.failures import PermanentError, TemporaryError
 from services.runtime.postgres.access import PostgresAccess
+from services.runtime.postgres.analytics import AnalyticsByKind
+from services.runtime.postgres.chunk_database import PostgresJobDatabases
 from tests.fakes.secrets import FakeSecrets
-from tests.integration.chunk_tables.tables_support import BLOCKED, RUN, SECRET, job_of, until, younger
+from tests.integration.chunk_tables.tables_support import BLOCKED, RUN, SECRET, WINDOW, job_of, until, younger
 from tests.postgres_support import Database
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -190,6 +192,29 @@ async def test_never_more_connections_than_allowed(access: PostgresAccess, watch
 
     async with PostgresChunkTables(access, connections=2) as tables:
         running = [asyncio.create_task(run(tables, each)) for each in works]
+        while not all(task.done() for task in running):
+            most = max(most, await watcher.fetchval(f"SELECT count(*) {OURS}"))
+        assert not [task.exception() for task in running if task.exception()]
+    assert most == 2
+    await until(watcher, f"SELECT count(*) = 0 {OURS}")
+
+
+async def test_planning_and_ending_count_among_the_connections(
+    access: PostgresAccess, watcher: Connection, work: Work
+) -> None:
+    """Whatever else a worker does in the database takes the place of an idle connection, or waits for one."""
+    most = 0
+    async with PostgresChunkTables(access, connections=2) as tables:
+        database = PostgresJobDatabases(access, AnalyticsByKind({}), tables.alone).of(work.job)
+
+        async def plan() -> None:
+            assert len([key async for key in database.distribution()]) == 4
+            await database.finish(RUN)
+
+        await asyncio.gather(*(tables.health(work.job) for _ in range(2)))
+        running: list[asyncio.Task[Any]] = [asyncio.create_task(plan()) for _ in range(4)]
+        running += [asyncio.create_task(database.prepare(f"run-{number}", WINDOW)) for number in range(2)]
+        running += [asyncio.create_task(tables.claim(work, mark=True)) for _ in range(4)]
         while not all(task.done() for task in running):
             most = max(most, await watcher.fetchval(f"SELECT count(*) {OURS}"))
         assert not [task.exception() for task in running if task.exception()]

@@ -136,6 +136,19 @@ async def test_a_run_that_fails_while_its_chunk_is_opened_again(world: World) ->
     await world.succeeded(records=20)
 
 
+async def test_a_failed_chunk_whose_snapshot_is_gone_is_not_opened_again(world: World) -> None:
+    """Its run stays as it ended, and is not announced a second time; the message goes back to the DLQ."""
+    world.database.fail("update 0", *broken(3))
+    world.database.fail("update 0.1", *broken(1))
+    await world.drive(world.chunk("0"))
+    await world.drive(world.chunk("1"))
+    ended, facts = await world.run(), world.facts()
+    world.database.snapshots[NAME] = "run-2"
+    assert not (await world.deliver(world.chunk("0"))).failed
+    assert (await world.run(), world.facts()) == (ended, facts)
+    assert ((await world.entry()).state, len(world.dead())) == (ChunkState.FAILED, 2)
+
+
 async def test_a_single_key_is_tried_once_more_instead() -> None:
     """What cannot be split fails at its fourth attempt."""
     world = World(keys=1)

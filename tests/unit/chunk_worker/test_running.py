@@ -74,6 +74,8 @@ async def test_a_process_learns_how_fast_its_chunks_are() -> None:
     marked = [(await world.entry(chunk_id)).marked for chunk_id in seconds]
     assert marked == [10, 0, 0, 0]
     assert (await world.entry("2")).seconds == 9.0
+    rates = [point.value for point in world.telemetry.published if point.name == "ChunkRate"]
+    assert rates == [10.0, 10.0, pytest.approx(10 / 9), 10.0]
     assert ports.memory.paces[NAME] == pytest.approx(7.778, abs=0.01)
 
 

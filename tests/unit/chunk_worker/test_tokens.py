@@ -1,15 +1,20 @@
 """What a state machine that waits is told, and when."""
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from contracts.chunks import ActionName
 from contracts.runs import RunState
 from services.chunk_worker.ports import Health
+from services.chunk_worker.use_case import work_batch
 from services.runtime.chunking.ports import ChunkState
+from services.runtime.deliveries import Delivery
 from services.runtime.failures import TemporaryError, UnreachableError
 from tests.fakes.effects import Effects
-from tests.unit.chunk_worker.world import NAME, RUN, TOKEN, World, broken
+from tests.unit.chunk_worker.world import NAME, RUN, TOKEN, World, body, broken
 
 WORDS = "sql/task_02_chunk.sql: division by zero"
 
@@ -196,3 +201,31 @@ def _raise_at(place: str) -> Callable[[str], None]:
             raise UnreachableError(f"{place}: no answer")
 
     return hook
+
+
+MISTAKES: list[dict[str, Any]] = [
+    {"chunk": {"first_day": "2026-02-01", "last_day": "2026-01-01"}},
+    {"chunk": {"target_rows": "many"}},
+    {"chunk": None},
+]
+
+
+@pytest.mark.parametrize("payload", MISTAKES)
+async def test_input_of_a_state_machine_that_makes_no_command(payload: dict[str, Any]) -> None:
+    """It is told what is wrong, instead of waiting for an answer until its time is over."""
+    world = World()
+    command = json.loads(body(world.action(ActionName.VALIDATE_CONFIG, token=TOKEN)))
+    command["body"]["payload"] = payload
+    assert not (await work_batch(world.ports(), [Delivery("m0", json.dumps(command))])).failed
+    kind, error, cause = world.answers.told[TOKEN]
+    assert (kind, error) == ("failed", "ActionFailed")
+    assert cause.startswith("RunAction is malformed: payload.chunk")
+
+
+async def test_a_command_of_a_later_version_waits_for_it() -> None:
+    """Nobody is told anything: the service may be in the midst of an upgrade."""
+    world = World()
+    command = json.loads(body(world.action(ActionName.VALIDATE_CONFIG, token=TOKEN)))
+    command["schema_version"] = 99
+    assert (await work_batch(world.ports(), [Delivery("m0", json.dumps(command))])).failed == {"m0": None}
+    assert world.answers.told == {}

@@ -3,8 +3,10 @@
 import pytest
 
 from contracts.chunks import ChunkPayload
-from contracts.runs import RunState
+from contracts.runs import RunMode, RunState
+from services.planner.use_case.sweep import RUNS_SWEPT
 from services.runtime.failures import PermanentError, TemporaryError
+from services.runtime.ledger import Run
 from tests.unit.planner.chunking import ARCHIVE, PREVIEWED, REPORT, THREE, World, job, request, three_chunks
 
 
@@ -65,6 +67,23 @@ async def test_a_paused_run_is_never_overtaken() -> None:
     assert world.run("r1").state is RunState.RUNNING
 
 
+async def test_a_paused_run_is_remembered_by_its_snapshot() -> None:
+    """Also when so many runs of other pipelines are newer that the ledger's newest do not reach back to it."""
+    world = three_chunks()
+    await world.plan("r1")
+    await world.ledger.pause_run("r1", paused=True)
+    for number in range(RUNS_SWEPT + 1):
+        world.clock.advance(60)
+        started_at = world.clock.now().isoformat()
+        await world.ledger.open_run(Run(f"x{number}", "other", RunMode.SCAN, RunState.SUCCEEDED, started_at))
+    assert (await world.deliver(request("r2"))).reasons == {"d": "run r1 of report is paused: resume or cancel it"}
+    assert world.tables.owner == "r1"
+    await world.ledger.pause_run("r1", paused=False)
+    world.clock.advance(901)
+    assert (await world.plan("r2")).state is RunState.RUNNING
+    assert [fact["run_id"] for fact in world.facts("RunFailed")] == ["r1"]
+
+
 async def test_waiting_ends() -> None:
     """Before the queue gives the request up, its run fails and says what it waited for."""
     world = three_chunks()
@@ -90,6 +109,17 @@ async def test_a_database_that_refuses_fails_the_run(question: str) -> None:
     assert len(world.tables.taken) == 1
     await world.work()
     assert world.run("r1").state is RunState.SUCCEEDED
+
+
+async def test_sizes_that_contradict_each_other_fail_the_run() -> None:
+    """They cost no other run its snapshot: what failed before can still go on."""
+    world = three_chunks()
+    await world.plan("r1")
+    await world.work(failing=["1"])
+    run = await world.plan("r2", chunk=ChunkPayload(target_rows=10, max_rows=5))
+    assert (run.state, run.reason) == (RunState.FAILED, "max_rows 5 is less than target_rows 10")
+    assert world.tables.owner == "r1"
+    assert (await world.plan("r1", resume=True)).state is RunState.RUNNING
 
 
 async def test_wrong_days_fail_the_run() -> None:
