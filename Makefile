@@ -44,7 +44,7 @@ format: .venv/.dev  ## format and fix what can be fixed
 	$(BIN)/ruff format .
 
 test-localstack: .venv/.dev $(EMULATOR) .venv-localstack/.stamp  ## the same stack on LocalStack 4.7 from PyPI
-	$(PYTEST) -m localstack tests/integration/test_localstack.py
+	$(PYTEST) -m localstack tests/integration/test_localstack.py tests/conformance
 
 test-deploy: .venv/.dev $(EMULATOR)  ## full builds of what is deployed, tried in clean interpreters
 	$(PYTEST) -m deploy
@@ -62,6 +62,8 @@ bench: .venv-bench/.stamp $(EMULATOR)  ## benchmarks, side by side with peers
 	.venv-bench/bin/python -m bench.nyc_311.bench
 	.venv-bench/bin/python -m bench.bronze.bench --scenario full --mergers 2
 	.venv-bench/bin/python -m bench.bronze.bench --scenario incremental
+	.venv-bench/bin/python -m bench.merge.bench
+	.venv-bench/bin/python -m bench.merge.bench --place emulator --rounds 1
 
 clean:  ## remove what setting up made
 	rm -rf .venv .venv-emulator .venv-localstack .venv-bench

@@ -3,10 +3,10 @@
     python -m bench.s3_stub --files 10000 --latency-ms 15
 
 prints ``{"url": …, "bucket": …}`` on one line and serves until it is terminated. It knows ListObjectsV2,
-ListObjectVersions, GetObject (versionId, If-Match, Range), HeadObject, PutObject (If-Match, If-None-Match) and
-DeleteObject, addressed by path; it checks no signature. Its own doors answer at once:
+ListObjectVersions, GetObject (versionId, If-Match, Range), HeadObject, PutObject (If-Match, If-None-Match), multipart
+uploads and DeleteObject, addressed by path; it checks no signature. Its own doors answer at once:
 
-* ``GET /_stub/stats``: requests served and the CPU seconds this process has used so far
+* ``GET /_stub/stats``: requests served, the CPU seconds this process has used, and bytes of bodies received and sent
 * ``POST /_stub/latency?ms=N``: change the latency
 * ``POST /_stub/generate?first=N&count=M``: add more of the generated files
 """
@@ -17,10 +17,12 @@ import json
 import signal
 import sys
 import time
-from collections import deque
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
+from bench.stub_connection import Connection, Delay
+from bench.stub_multipart import StubUploads, unchunked
 from bench.stub_objects import (
     PreconditionError,
     StubObjects,
@@ -31,36 +33,6 @@ from bench.stub_objects import (
 from bench.visit_events.files import event_files
 
 _REASONS = {200: "OK", 204: "No Content", 206: "Partial Content", 404: "Not Found", 412: "Precondition Failed"}
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Delay:
-    """Writes answers after the latency, in order, with a single timer for all connections."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._waiting: deque[tuple[float, asyncio.WriteTransport, bytes]] = deque()
-
-    def send(self, transport: asyncio.WriteTransport, answer: bytes) -> None:
-        """Write now if there is no latency, else when it has passed."""
-        if not self.seconds and not self._waiting:
-            transport.write(answer)
-            return
-        loop = asyncio.get_running_loop()
-        due = loop.time() + self.seconds
-        if not self._waiting:
-            loop.call_at(due, self._flush)
-        self._waiting.append((due, transport, answer))
-
-    def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        while self._waiting and self._waiting[0][0] <= now:
-            _, transport, answer = self._waiting.popleft()
-            if not transport.is_closing():
-                transport.write(answer)
-        if self._waiting:
-            loop.call_at(self._waiting[0][0], self._flush)
 
 
 class Stub:
@@ -68,7 +40,10 @@ class Stub:
 
     def __init__(self, bucket: str, delay: Delay) -> None:
         self.objects = StubObjects()
+        self.uploads = StubUploads(self.objects)
         self.requests = 0
+        self.received_bytes = 0
+        self.sent_bytes = 0
         self._bucket = bucket
         self._delay = delay
 
@@ -90,18 +65,23 @@ class Stub:
             self.generate(int(query["first"]), int(query["count"]))
         elif path != "/_stub/stats":
             return _refusal(404, "NoSuchDoor")
-        stats = {"requests": self.requests, "cpu_s": time.process_time()}
+        moved = {"received_bytes": self.received_bytes, "sent_bytes": self.sent_bytes}
+        stats = {"requests": self.requests, "cpu_s": time.process_time(), **moved}
         return _answer(200, json.dumps(stats).encode(), "Content-Type: application/json\r\n")
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> bytes:
         """Answer one S3 request."""
         self.requests += 1
+        body = unchunked(headers, body)
+        self.received_bytes += len(body)
         path, _, tail = target.partition("?")
         query = dict(parse_qsl(tail, keep_blank_values=True)) if tail else {}
         bucket, _, key = path[1:].partition("/")
         key = unquote(key)
         if not key:
             return self._bucket_answer(method, bucket, query)
+        if "uploads" in query or "uploadId" in query:
+            return self._upload(method, (bucket, key), query, headers, body)
         if method == "PUT":
             return self._put(bucket, key, headers, body)
         if method == "DELETE":
@@ -117,7 +97,22 @@ class Stub:
             return _refusal(412, "PreconditionFailed", bare=bare)
         if bare:
             return _head(200, len(found.body), found.headers)
-        return _ranged(found, headers["range"]) if "range" in headers else found.answer
+        answer = _ranged(found, headers["range"]) if "range" in headers else found.whole()
+        self.sent_bytes += len(answer) - len(found.headers)
+        return answer
+
+    def _upload(
+        self, method: str, place: tuple[str, str], query: dict[str, str], headers: dict[str, str], body: bytes
+    ) -> bytes:
+        if "uploads" in query:
+            status, text, more = self.uploads.begin(headers)
+        elif method == "PUT":
+            status, text, more = self.uploads.part(query, headers, body)
+        elif method == "POST":
+            status, text, more = self.uploads.complete(*place, query["uploadId"], headers, body)
+        else:
+            status, text, more = self.uploads.abort(query["uploadId"])
+        return _refusal(status, text) if status >= HTTPStatus.BAD_REQUEST else _answer(status, text.encode(), more)
 
     def _bucket_answer(self, method: str, bucket: str, query: dict[str, str]) -> bytes:
         if method != "GET":
@@ -155,50 +150,6 @@ def _ranged(found: StubVersion, wanted: str) -> bytes:
     stop = min(int(last) + 1, size) if first and last else size
     span = f"Content-Range: bytes {start}-{stop - 1}/{size}\r\n"
     return _answer(206, found.body[start:stop], found.headers + span)
-
-
-class Connection(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive; bodies come with Content-Length."""
-
-    def __init__(self, stub: Stub, delay: Delay) -> None:
-        self._stub = stub
-        self._delay = delay
-        self._buffer = bytearray()
-        self._wanted = 0
-        self._transport: asyncio.WriteTransport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where answers go."""
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - TCP transports are writable
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Answer every complete request in the buffer."""
-        self._buffer += data
-        if len(self._buffer) < self._wanted:
-            return
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            line, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
-            pairs = (line.partition(":") for line in lines)
-            headers = {name.lower(): value.strip() for name, _, value in pairs}
-            stop = end + 4 + int(headers.get("content-length", "0"))
-            if len(self._buffer) < stop:
-                if "expect" in headers and self._wanted != stop:
-                    self._transport.write(_CONTINUE)
-                self._wanted = stop
-                return
-            body = bytes(self._buffer[end + 4 : stop])
-            del self._buffer[:stop]
-            self._wanted = 0
-            self._serve(line, headers, body)
-
-    def _serve(self, line: str, headers: dict[str, str], body: bytes) -> None:
-        method, target, _ = line.split(" ", 2)
-        if target.startswith("/_stub/"):
-            path, _, tail = target.partition("?")
-            self._transport.write(self._stub.door(path, dict(parse_qsl(tail))))
-        else:
-            self._delay.send(self._transport, self._stub.answer(method, target, headers, body))
 
 
 async def serve(options: argparse.Namespace) -> None:

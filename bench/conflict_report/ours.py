@@ -12,7 +12,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import boto3  # type: ignore[import-untyped, unused-ignore]
-from services.runtime.aws.chunk_ledger import DynamoChunkLedger
 
 from bench import PROJECT
 from bench.bronze.crew import Crew, Staff
@@ -20,6 +19,7 @@ from bench.conflict_report.source import JOB
 from bench.nyc_311.arena import Arena
 from contracts.runs import PlanRun, RunState
 from services.console.local.provision import load_topology, provision
+from services.runtime.aws.chunk_ledger import DynamoChunkLedger
 from services.runtime.aws.clients import Clients
 from services.runtime.aws.ledger import DynamoLedger
 from services.runtime.aws.publishing import AwsPublisher
@@ -122,8 +122,6 @@ async def _follow(arena: Arena, planner: Crew, crew: Crew) -> Ended:
 def declare(folder: Path, declared: Declared) -> None:
     """The shipped job with other sizes, and nothing else."""
     shutil.copytree(PROJECT / "pipelines" / JOB, folder / JOB)
-    # Services look for pipelines of their own, too.
-    shutil.copy(PROJECT / "pipelines" / "visit_events.toml", folder)
     path = folder / JOB / "job.toml"
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"(?m)^max_keys = .*$", f"max_keys = {declared.max_keys}", text)

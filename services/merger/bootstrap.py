@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from services.merger.adapters.append.assembly import Stores
 from services.merger.adapters.keys import S3TableKeys
 from services.merger.adapters.loads import S3Loads
 from services.merger.adapters.parts import S3Parts
-from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
+from services.merger.adapters.strategies import BySize
 from services.merger.config import MergerSettings
 from services.merger.ports import Ports
 from services.merger.use_case.batch import merge_batch
@@ -18,6 +19,7 @@ from services.runtime.aws.checkpoints import DynamoCheckpoints
 from services.runtime.aws.clients import Clients
 from services.runtime.aws.leases import DynamoLeases
 from services.runtime.aws.ledger import DynamoLedger
+from services.runtime.aws.multipart import S3Multipart
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.occurrences import DynamoOccurrences
 from services.runtime.aws.publishing import AwsPublisher
@@ -53,7 +55,7 @@ async def build() -> AsyncIterator[BatchHandler]:
         ports = Ports(
             pipelines=load_pipelines(settings.pipelines, os.environ),
             segments=ParquetSegmentReader(objects),
-            strategy=Rewrite(objects),
+            strategy=BySize(Stores(objects, S3Multipart(clients.s3)), append_from=settings.append_from_bytes),
             keys=S3TableKeys(objects, checkpoints),
             manifests=S3Manifests(objects, settings.resource("state")),
             loads=S3Loads(objects, settings.resource("state")),

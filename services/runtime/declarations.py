@@ -12,6 +12,8 @@ from contracts.sources import FetchedName
 from contracts.targets import PartitionTarget
 from services.runtime.failures import BadDeclarationError
 
+JOB_FILE = "job.toml"
+"""Declaration of a chunked job, in a folder of its own."""
 PLACES = ("source", "sources", "target", "entities")
 """Tables of a declaration in which ``${NAME}`` stands for a variable of the environment."""
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
@@ -33,7 +35,7 @@ def load_pipelines(folder: Path, environ: Mapping[str, str] | None = None) -> di
     and has no default stays as it is written, so that only who needs it complains.
 
     Raises:
-        BadDeclarationError: one of them is wrong, two have one name, or there is none.
+        BadDeclarationError: one of them is wrong, two have one name, or nothing at all is declared.
     """
     pipelines: dict[str, Pipeline] = {}
     for path in sorted(folder.glob("*.toml")):
@@ -45,8 +47,8 @@ def load_pipelines(folder: Path, environ: Mapping[str, str] | None = None) -> di
                     f"{path}: target.key: the files of {other!r} begin alike; every table needs a folder of its own"
                 )
             pipelines[pipeline.name] = pipeline
-    if not pipelines:
-        raise BadDeclarationError(f"{folder}: no pipeline declarations (*.toml)")
+    if not pipelines and not any(folder.glob(f"*/{JOB_FILE}")):
+        raise BadDeclarationError(f"{folder}: no pipeline declarations (*.toml, or */{JOB_FILE} of chunked jobs)")
     return pipelines
 
 

@@ -1,7 +1,6 @@
 """The job that the documentation declares, carried out by real processes that are killed: two statements make a job."""
 
 import asyncio
-import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -35,14 +34,13 @@ TRIGGER = "CREATE TRIGGER pass_gate BEFORE INSERT ON archived_orders FOR EACH RO
 
 @pytest.fixture
 def fleet(stack: Stack, tmp_path: Path) -> Iterator[Fleet]:
-    """Workers that know the documented job; a folder without any pipeline is taken for a wrong path."""
+    """Workers that know the documented job, and nothing else."""
     fleet = Fleet(stack, tmp_path)
     for name, text in FILE.findall((PROJECT / "docs" / "chunks.md").read_text(encoding="utf-8")):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     job = tmp_path / "pipelines" / JOB / "job.toml"
     job.write_text(job.read_text(encoding="utf-8") + "\n[chunks]\ntarget_rows = 100\n", encoding="utf-8")
-    shutil.copy(PROJECT / "pipelines" / "visit_events.toml", tmp_path / "pipelines")
     fleet.settings |= {
         "TIDEGATE_PIPELINES": str(tmp_path / "pipelines"),
         "TIDEGATE_LEASE_TTL_S": "4",

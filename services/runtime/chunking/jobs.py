@@ -6,10 +6,9 @@ from pathlib import Path
 
 from contracts.chunk_jobs import ChunkJob
 from contracts.pipelines import InvalidPipelineError
-from services.runtime.declarations import read_document
+from services.runtime.declarations import JOB_FILE, read_document
 from services.runtime.failures import BadDeclarationError
 
-JOB_FILE = "job.toml"
 PLACES = ("database", "analytics")
 """Tables of a declaration in which ``${NAME}`` stands for a variable of the environment."""
 

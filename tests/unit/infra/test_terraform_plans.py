@@ -106,7 +106,7 @@ def test_functions_have_their_settings_and_time(local_plan: Planned) -> None:
 
 def test_policies_allow_no_wildcards(local_plan: Planned) -> None:
     """No policy of a role has a wildcard among its actions, and everything only where nothing can be named."""
-    unnamed = re.compile(r"sns:ListTopics|xray:.*|logs:.*|ec2:.*")
+    unnamed = re.compile(r"sns:ListTopics|xray:.*|logs:.*|ec2:.*|states:SendTask.*")  # the last on the emulator alone
     for role in local_plan.all("aws_iam_role_policy"):
         if "policy" not in role:
             continue  # known after the apply: it names the role's own log group

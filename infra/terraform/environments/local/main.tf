@@ -71,4 +71,6 @@ module "tidegate" {
   deletion_protection = false
   force_destroy       = true
   require_tls         = false
+  emulated            = true
+  maximum_concurrency = var.maximum_concurrency
 }

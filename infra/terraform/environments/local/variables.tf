@@ -85,3 +85,9 @@ variable "schedules_enabled" {
   type        = bool
   default     = false
 }
+
+variable "maximum_concurrency" {
+  description = "Consumers of a queue side by side, at most: each container unpacks its layers anew, and one machine has few processors."
+  type        = number
+  default     = 1000
+}

@@ -30,6 +30,13 @@ data "aws_iam_policy_document" "base" {
   }
 
   statement {
+    # runtime/shells/returning.py: a failed message comes again after its delay, not after the visibility timeout.
+    sid       = "FunctionGivesMessagesBack"
+    actions   = concat(["sqs:GetQueueUrl", "sqs:ChangeMessageVisibility"], var.emulated ? ["sqs:ChangeMessageVisibilityBatch"] : [])
+    resources = [for queue in values(var.queues) : queue.arn]
+  }
+
+  statement {
     # structlog and EMF write to standard streams; Lambda carries them into the function's own group.
     sid       = "FunctionWritesItsLogs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]

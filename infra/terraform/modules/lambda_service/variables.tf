@@ -128,3 +128,9 @@ variable "kms_key_arn" {
   type        = string
   default     = null
 }
+
+variable "emulated" {
+  description = "The stack is on the emulator, which asks for actions of batches that AWS does not have."
+  type        = bool
+  default     = false
+}

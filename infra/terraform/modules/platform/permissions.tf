@@ -1,6 +1,9 @@
 # The buckets and secrets that the policies of the services speak of.
 
 locals {
+  # AWS allows a batch of messages by the action for one; the emulator asks for an action that AWS does not have.
+  send_actions = concat(["sqs:GetQueueUrl", "sqs:SendMessage"], var.emulated ? ["sqs:SendMessageBatch"] : [])
+
   # Where sources lie: our own landing bucket, and one of somebody else's if there is one.
   raw_arns = concat([local.bucket_arns["raw"]], [for name in compact([var.event_log_bucket]) : "${local.arn}:s3:::${name}"])
 

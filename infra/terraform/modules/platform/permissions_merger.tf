@@ -83,7 +83,7 @@ data "aws_iam_policy_document" "merger" {
   statement {
     # use_case/publishing.py: groups of parts, to whichever merger has time.
     sid       = "MergerSharesLargeLoads"
-    actions   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+    actions   = local.send_actions
     resources = [local.queue_arns["write-parts"]]
   }
 

@@ -28,7 +28,6 @@ locals {
     {
       TIDEGATE_STACK = var.stack
       LOG_LEVEL      = var.log_level
-      LOAD_TYPE      = var.load_type
     },
     var.pipeline_variables,
     { for name, reference in var.secrets : name => reference },
@@ -39,6 +38,7 @@ locals {
   environments = {
     for service in local.services : service => merge(
       local.environment,
+      service == "planner" ? { LOAD_TYPE = var.load_type } : {},
       contains(["planner", "fetcher"], service) ? local.socrata : {},
       lookup(var.settings, service, {}),
     )
@@ -59,7 +59,7 @@ locals {
         timeout_s           = queue.timeout_s
         batch_size          = queue.batch_size
         batch_window_s      = queue.batch_window_s
-        maximum_concurrency = queue.maximum_concurrency
+        maximum_concurrency = min(queue.maximum_concurrency, var.maximum_concurrency)
       } if queue.consumer == service
     }
   }
@@ -92,6 +92,7 @@ module "services" {
   enabled              = !contains(keys(var.ecs_workers.services), each.key)
   vpc                  = contains(var.vpc.services, each.key) ? { subnet_ids = var.vpc.subnet_ids, security_group_ids = var.vpc.security_group_ids } : { subnet_ids = [], security_group_ids = [] }
   kms_key_arn          = local.kms_key_arn
+  emulated             = var.emulated
 
   # Reading a queue before the tables and buckets are there would only count receives.
   after = concat(values(module.tables.arns), values(module.buckets.arns))

@@ -261,3 +261,20 @@ variable "ecs_workers" {
   })
   default = {}
 }
+
+variable "emulated" {
+  description = "The stack is on the emulator, which asks for actions of batches that AWS does not have."
+  type        = bool
+  default     = false
+}
+
+variable "maximum_concurrency" {
+  description = "Consumers of a queue side by side, at most; a queue that declares fewer has those."
+  type        = number
+  default     = 1000
+
+  validation {
+    condition     = var.maximum_concurrency >= 2 && var.maximum_concurrency <= 1000
+    error_message = "maximum_concurrency: Lambda takes 2 to 1000."
+  }
+}

@@ -22,13 +22,24 @@ from services.console.local.machines import definition_of, machine_arn
 from services.runtime.aws.errors import translated
 from services.runtime.failures import MissingObjectError, TidegateError
 
+DROPPED = "schedules-dlq"
+"""Where the scheduler puts what it cannot deliver; Terraform makes it with the schedules."""
+
 
 async def check_schedules(world: World) -> list[Finding]:
     """A line for each schedule; an endpoint that is not AWS need not have any."""
     if not world.is_aws and await _none_at_all(world):
         why = unchecked("no schedules at this endpoint: runs begin with `tidegate run`")
         return [line(f"schedule {each.name}", why) for each in world.topology.schedules]
-    return [await looked(f"schedule {each.name}", _schedule(world, each)) for each in world.topology.schedules]
+    found = [await looked(f"schedule {each.name}", _schedule(world, each)) for each in world.topology.schedules]
+    return [*found, await looked(f"queue {DROPPED}: is empty", _dropped(world))]
+
+
+async def _dropped(world: World) -> Verdict:
+    waiting = int((await world.queue(DROPPED)).get("ApproximateNumberOfMessages", 0))
+    if not waiting:
+        return OK
+    return warned(f"{waiting} slots could not be delivered", "start what they ask for: tidegate run PIPELINE")
 
 
 async def _none_at_all(world: World) -> bool:

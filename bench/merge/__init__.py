@@ -1,0 +1,1 @@
+"""Merging a thousand events into a table that is already large."""

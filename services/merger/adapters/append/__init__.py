@@ -1,0 +1,1 @@
+"""The append strategy: a new end for a sorted Parquet object, whose beginning is never read."""

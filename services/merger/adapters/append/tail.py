@@ -1,0 +1,88 @@
+"""Merges new rows into the groups they meet, window by window, and writes what comes of it."""
+
+import io
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from services.merger.adapters.append.footer import Ending, Footer
+from services.merger.adapters.append.layout import Layout
+from services.merger.adapters.append.writer import GroupWriter
+from services.merger.adapters.tables import sort_stable
+from services.runtime.failures import CorruptCheckpointError
+
+
+class TailMerge:
+    """Takes groups in order and gives the bytes of the new ones; the same whatever the windows are."""
+
+    def __init__(self, layout: Layout, writer: GroupWriter, rows: pa.Table, group_rows: int) -> None:
+        self._layout = layout
+        self._writer = writer
+        self._group_rows = group_rows
+        self._new = sort_stable(rows, layout.order_by)
+        self._order = layout.order(self._new)
+        self._merged = layout.schema.empty_table()
+        self._grouped = False
+
+    def take(self, old: pa.Table, *, last: bool) -> bytes:
+        """Merge the new rows that belong among these old ones; with the ``last`` ones, all that are left."""
+        due = self._new.num_rows if last else self._before(self._layout.order(old))
+        merged = sort_stable(pa.concat_tables([old, self._new.slice(0, due)]), self._layout.order_by)
+        self._new, self._order = self._new.slice(due), self._order.slice(due)
+        self._merged = pa.concat_tables([self._merged, merged])
+        written = []
+        while self._merged.num_rows >= self._group_rows or (last and self._merged.num_rows):
+            written.append(self._writer.group(self._merged.slice(0, self._group_rows).combine_chunks()))
+            self._merged = self._merged.slice(self._group_rows)
+            self._grouped = True
+        if last and not self._grouped:
+            written.append(self._writer.end())
+        return b"".join(written)
+
+    def _before(self, old: pa.ChunkedArray) -> int:
+        """New rows before the last old one. One that ties with it waits, because old rows that follow may tie, too."""
+        return int(pc.sum(pc.less(self._order, old[-1]), min_count=0).as_py())
+
+
+def read_groups(piece: Ending, footer: Footer, window: tuple[int, int], layout: Layout, uri: str) -> pa.Table:
+    """The rows of groups ``[first, after)``, whose bytes are in ``piece``.
+
+    Raises:
+        CorruptCheckpointError: they cannot be read.
+    """
+    try:
+        with pa.PythonFile(_Middle(piece), "r") as source:
+            return pq.ParquetFile(source, metadata=footer.metadata).read_row_groups(range(*window)).cast(layout.schema)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptCheckpointError(f"{uri} cannot be read as a checkpoint: {error}") from error
+
+
+class _Middle(io.RawIOBase):
+    """A file of which only some bytes are there."""
+
+    def __init__(self, piece: Ending) -> None:
+        super().__init__()
+        self._body, self._start, self._at = memoryview(piece.body), piece.start, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._start + len(self._body)}[whence]
+        self._at = origin + offset
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        begin = self._at - self._start
+        if begin < 0:
+            raise OSError(f"byte {self._at} was not read")
+        found = bytes(self._body[begin:] if size < 0 else self._body[begin : begin + size])
+        self._at += len(found)
+        return found
