@@ -185,7 +185,7 @@ def main() -> None:
     """Grow a checkpoint, and merge into it one way and the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=STEP)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--strategy", choices=["append", "rewrite"])
     parser.add_argument("--lateness", choices=LATENESS)

@@ -49,11 +49,18 @@ class Asking:
         """The deployed name of a service's function, and of its role."""
         return self.deployed.resource(service.replace("_", "-"))
 
-    def event(self, queue: str, *bodies: str) -> Json:
-        """What an event source mapping would hand over; no message is behind it."""
+    def event(self, queue: str, *bodies: str, receipt: str = "") -> Json:
+        """What an event source mapping would hand over; no message is behind it.
+
+        With a receipt a function tries to give back what failed.
+        """
         arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.deployed.resource(queue)}"
         records = [{"messageId": str(uuid4()), "body": body, "eventSource": "aws:sqs"} for body in bodies]
-        return {"Records": [{**record, "eventSourceARN": arn, "attributes": {}} for record in records]}
+        return {
+            "Records": [
+                {**record, "eventSourceARN": arn, "attributes": {}, "receiptHandle": receipt} for record in records
+            ]
+        }
 
     async def invoke(self, service: str, event: Mapping[str, Any]) -> Answer:
         """Invoke a function and wait for its answer."""
@@ -69,10 +76,10 @@ class Asking:
             await self.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)
 
     async def make_cold(self, service: str) -> None:
-        """Let the next invocation start a new container, as after a deployment."""
-        await self.functions.update_function_configuration(
-            FunctionName=self.function(service), Description=f"Tidegate {service} {uuid4().hex[:8]}"
-        )
+        """Let the next invocation start a new container, as after a deployment; the configuration stays what it was."""
+        name = self.function(service)
+        found = await self.functions.get_function_configuration(FunctionName=name)
+        await self.functions.update_function_configuration(FunctionName=name, Environment=found["Environment"])
 
     async def statements(self, service: str, policy: str) -> list[Json]:
         """The statements of one of a role's policies: ``base`` or ``service``."""

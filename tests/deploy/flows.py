@@ -1,6 +1,7 @@
 """Small pieces of work for a deployed stack: each is new, whatever was done before, and takes a few seconds."""
 
 from datetime import UTC, datetime
+from typing import Literal
 from uuid import uuid4
 
 from contracts.chunks import ChunkPayload
@@ -13,13 +14,14 @@ from services.console.session import PLAN_QUEUE, Session
 from tests.deploy.asking import Asking
 
 PIPELINE = "visit_events"
+Expected = Literal["merged", "quarantined"]
 ROWS = 5
 """Of a portal whose last day has hundreds: enough days' work for every test."""
 SAMPLES = {upload.expected: upload for upload in generate(7, 200)}
 """An upload for each of the things that can come of one."""
 
 
-async def upload(asking: Asking, expected: str = "merged") -> str:
+async def upload(asking: Asking, expected: Expected = "merged") -> str:
     """Put an event file of which this must come; its key."""
     session, chosen = asking.session, SAMPLES[expected]
     pipeline = session.pipeline(PIPELINE)

@@ -205,9 +205,8 @@ class AppendWorld:
         )
         etags = {version.info.etag for version in versions if version is not None}
         await self.put(prepared, commit_id, sort_stable(self.history[number], self.pipeline.target.order_by))
-        stored = self.stored
-        assert stored is not None
-        assert stored.info.etag not in etags, "a sleeping merger could take it for what it knew"
+        assert self.stored is not None
+        assert self.stored.info.etag not in etags, "a sleeping merger could take it for what it knew"
 
     async def replace(self, rows: pa.Table, *, carries_metadata: bool) -> None:
         """Somebody else writes the object, in any order, with what our file said of itself or not."""
@@ -223,9 +222,8 @@ class AppendWorld:
     @property
     def body(self) -> bytes:
         """The object's bytes."""
-        stored = self.stored
-        assert stored is not None
-        return stored.body
+        assert self.stored is not None
+        return self.stored.body
 
     def put_together(self) -> int:
         """How many objects were made of parts."""
