@@ -33,7 +33,7 @@ def schema_of(columns: Mapping[str, ColumnType]) -> pa.Schema:
 
 
 def sort_stable(table: pa.Table, column: str) -> pa.Table:
-    """Rows in order of a column; rows that tie keep their order."""
+    """Rows in order of a column, those without a value last; rows that tie keep their order."""
     if table.num_rows == 0 or _is_sorted(table.column(column).combine_chunks()):
         return table
     return table.take(pc.sort_indices(table, sort_keys=[(column, "ascending")]))
@@ -41,7 +41,7 @@ def sort_stable(table: pa.Table, column: str) -> pa.Table:
 
 def _is_sorted(values: pa.Array) -> bool:
     """Whether there is nothing to do: rows mostly come in order already, and comparing is cheaper than moving them."""
-    return bool(pc.all(pc.less_equal(values[:-1], values[1:]), min_count=0).as_py())
+    return values.null_count == 0 and bool(pc.all(pc.less_equal(values[:-1], values[1:]), min_count=0).as_py())
 
 
 def to_parquet(table: pa.Table, commit_id: str) -> bytes:
@@ -53,10 +53,12 @@ def to_parquet(table: pa.Table, commit_id: str) -> bytes:
 
 
 def greatest(table: pa.Table, column: str) -> str | None:
-    """The last value of a sorted table's ordering column, ISO 8601 where it is a time."""
-    if table.num_rows == 0:
+    """The last value of a sorted table's ordering column, ISO 8601 where it is a time; None if no row has one."""
+    values = table.column(column)
+    known = table.num_rows - values.null_count
+    if known == 0:
         return None
-    value: Any = table.column(column)[table.num_rows - 1].as_py()
+    value: Any = values[known - 1].as_py()
     return str(value.isoformat() if hasattr(value, "isoformat") else value)
 
 
