@@ -173,7 +173,7 @@ async def test_a_worker_that_is_stopped_while_rows_come_and_go(report: Report) -
 
 async def test_runs_take_turns(report: Report) -> None:
     """The second waits for the first while that works, and overtakes it once it shows no sign of life."""
-    first = await planned(report, statement_timeout_s="2", lock_timeout_s="2")
+    first = await planned(report, statement_timeout_s="2", lock_timeout_s="1")
     planner = report.fleet.workers[0]
     await report.ask("second")
     occupied = f"run {first.run_id} of conflict_report has not ended yet"

@@ -25,9 +25,12 @@ class Occupied:
 
 
 def silence_allowed(job: LoadedJob, exclusive_for: timedelta) -> timedelta:
-    """How long a run may give no sign of life: a worker may have to wait for as long as a statement may take."""
+    """How long a run may give no sign of life: a worker may have to wait for two statements, each as long as may be.
+
+    They are the marking and the update of a chunk, or the updates of its two parts.
+    """
     database = job.job.database
-    return max(exclusive_for, timedelta(seconds=database.statement_timeout_s + database.lock_timeout_s))
+    return max(exclusive_for, timedelta(seconds=2 * database.statement_timeout_s + database.lock_timeout_s))
 
 
 def occupied(run: Run, entries: list[ChunkEntry], now: datetime, allowed: timedelta) -> Occupied | None:

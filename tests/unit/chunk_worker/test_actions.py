@@ -155,9 +155,9 @@ async def test_a_snapshot_is_not_taken_from_a_run_that_needs_it(world: World) ->
         await world.act("task_01", run_id="run-2")
     assert "run-2" not in world.ledger.table.runs, "nobody waits for it in turn"
     await world.act("get_task02_chunks")
-    world.clock.advance(850)
+    world.clock.advance(1_180)
     await world.deliver(world.chunk("0"))
-    world.clock.advance(850)
+    world.clock.advance(1_180)
     await world.ledger.pause_run(RUN, paused=True)
     world.clock.advance(10_000)
     with pytest.raises(TemporaryError, match="is paused: resume or cancel it"):
@@ -165,9 +165,9 @@ async def test_a_snapshot_is_not_taken_from_a_run_that_needs_it(world: World) ->
     await world.ledger.pause_run(RUN, paused=False)
     with pytest.raises(TemporaryError, match="has not ended yet"):
         await world.act("task_01", run_id="run-2")
-    world.clock.advance(901)
+    world.clock.advance(1_231)
     await world.act("task_01", run_id="run-2")
-    reason = "overtaken by run run-2: it showed no sign of life for 900 s"
+    reason = "overtaken by run run-2: it showed no sign of life for 1,230 s"
     assert (await world.run()).reason == reason
     assert world.facts() == [("RunFailed", reason)]
     await world.act("task_02", run_id="run-2")

@@ -42,7 +42,7 @@ THREE = [("r1", "0"), ("r1", "1"), ("r1", "2")]
 """The commands of a run ``r1`` of three chunks."""
 
 
-def job(name: str, *, statement_timeout_s: int = 600, **sql: Any) -> LoadedJob:
+def job(name: str, *, statement_timeout_s: int = 300, **sql: Any) -> LoadedJob:
     """A job with chunks of up to 10 rows; only what its declaration says matters here."""
     document = {
         "name": name,

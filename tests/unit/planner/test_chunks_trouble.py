@@ -45,10 +45,10 @@ async def test_a_run_that_stands_still_is_overtaken() -> None:
 
 
 async def test_a_long_statement_is_a_sign_of_life() -> None:
-    """A run is not overtaken before one of its statements could have ended."""
+    """A run is not overtaken before two of its statements, one after the other, could have ended."""
     world = three_chunks(World([job(REPORT, statement_timeout_s=3600, **PREVIEWED)]))
     await world.plan("r1")
-    world.clock.advance(3629)
+    world.clock.advance(7229)
     assert (await world.deliver(request("r2"))).failed
     world.clock.advance(1)
     assert (await world.plan("r2")).state is RunState.RUNNING
