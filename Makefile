@@ -19,7 +19,7 @@ run: .venv/.runtime $(EMULATOR)  ## set up what is missing, then run the demo
 	$(BIN)/tidegate demo
 
 test: .venv/.dev $(EMULATOR)  ## set up what is missing, then the whole test suite
-	$(PYTEST) -n $(TEST_PROCESSES) --dist worksteal
+	$(PYTEST) -n $(TEST_PROCESSES) --dist worksteal --durations=25
 
 check: lint types imports schemas-check  ## lint, types, import contracts, exported schemas
 

@@ -84,11 +84,15 @@ async def _redrive(queue: str | None) -> None:
 
 
 async def _move(session: Session, name: str) -> int:
-    """Send first, delete after: a crash in between leaves a message twice, never nowhere."""
+    """Send first, delete after: a crash in between leaves a message twice, never nowhere.
+
+    No more than were there in the beginning: what comes back at once, because its cause is still there, waits for the
+    next time.
+    """
     source, target = await _url(session, f"{name}-dlq"), await _url(session, name)
-    moved = 0
-    with meter(f"{name} redriven", await _count(session, name)) as progress, translated(f"redrive {name}"):
-        while messages := await _receive(session, source, hidden_s=60):
+    moved, most = 0, await _count(session, name)
+    with meter(f"{name} redriven", most) as progress, translated(f"redrive {name}"):
+        while moved < most and (messages := await _receive(session, source, hidden_s=60, most=most - moved)):
             for message in messages:
                 await session.clients.sqs.send_message(QueueUrl=target, MessageBody=message["Body"])
                 await session.clients.sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
@@ -113,9 +117,9 @@ async def _unhide(session: Session, url: str, messages: "list[MessageTypeDef]") 
             )
 
 
-async def _receive(session: Session, url: str, *, hidden_s: int) -> "list[MessageTypeDef]":
+async def _receive(session: Session, url: str, *, hidden_s: int, most: int = RECEIVE_MAX) -> "list[MessageTypeDef]":
     answer: Any = await session.clients.sqs.receive_message(
-        QueueUrl=url, MaxNumberOfMessages=RECEIVE_MAX, WaitTimeSeconds=1, VisibilityTimeout=hidden_s
+        QueueUrl=url, MaxNumberOfMessages=min(most, RECEIVE_MAX), WaitTimeSeconds=1, VisibilityTimeout=hidden_s
     )
     return list(answer.get("Messages", []))
 

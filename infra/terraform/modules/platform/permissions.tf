@@ -2,7 +2,10 @@
 
 locals {
   # AWS allows a batch of messages by the action for one; the emulator asks for an action that AWS does not have.
-  send_actions = concat(["sqs:GetQueueUrl", "sqs:SendMessage"], var.emulated ? ["sqs:SendMessageBatch"] : [])
+  batch_actions = var.emulated ? ["sqs:SendMessageBatch"] : []
+
+  # Whose a task token is AWS sees, and the emulator does not.
+  answered_arns = var.emulated ? ["*"] : local.state_machine_arns
 
   # Where sources lie: our own landing bucket, and one of somebody else's if there is one.
   raw_arns = concat([local.bucket_arns["raw"]], [for name in compact([var.event_log_bucket]) : "${local.arn}:s3:::${name}"])

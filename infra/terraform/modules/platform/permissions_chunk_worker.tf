@@ -39,7 +39,7 @@ data "aws_iam_policy_document" "chunk_worker" {
   statement {
     # use_case/batch.py: a chunk that fails goes to the dead letters by its own hand, for its receives say nothing.
     sid       = "ChunkWorkerGivesUpChunks"
-    actions   = local.send_actions
+    actions   = concat(["sqs:GetQueueUrl", "sqs:SendMessage"], local.batch_actions)
     resources = ["${local.queue_arns["chunk-jobs"]}-dlq"]
   }
 
@@ -47,7 +47,7 @@ data "aws_iam_policy_document" "chunk_worker" {
     # adapters/answers.py: success, failure and heartbeats for the task token of a message.
     sid       = "ChunkWorkerAnswersStateMachines"
     actions   = ["states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"]
-    resources = var.emulated ? ["*"] : local.state_machine_arns # the emulator does not see whose a token is
+    resources = local.answered_arns
   }
 
   statement {

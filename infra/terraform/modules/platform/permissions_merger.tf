@@ -83,7 +83,7 @@ data "aws_iam_policy_document" "merger" {
   statement {
     # use_case/publishing.py: groups of parts, to whichever merger has time.
     sid       = "MergerSharesLargeLoads"
-    actions   = local.send_actions
+    actions   = concat(["sqs:GetQueueUrl", "sqs:SendMessage"], local.batch_actions)
     resources = [local.queue_arns["write-parts"]]
   }
 

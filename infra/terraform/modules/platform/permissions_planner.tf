@@ -82,7 +82,7 @@ data "aws_iam_policy_document" "planner" {
     # use_case/land.py, collect.py, scan.py, sweep.py, group.py, chunks.py: commands to the services, and to itself for the
     # entities of a group.
     sid     = "PlannerSendsCommands"
-    actions = local.send_actions
+    actions = concat(["sqs:GetQueueUrl", "sqs:SendMessage"], local.batch_actions)
     resources = [
       local.queue_arns["plan-requests"],
       local.queue_arns["fetch-segments"],
