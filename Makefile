@@ -62,6 +62,7 @@ bench: .venv-bench/.stamp $(EMULATOR)  ## benchmarks, side by side with peers
 	.venv-bench/bin/python -m bench.nyc_311.bench
 	.venv-bench/bin/python -m bench.bronze.bench --scenario full --mergers 2
 	.venv-bench/bin/python -m bench.bronze.bench --scenario incremental
+	.venv-bench/bin/python -m bench.conflict_report.bench
 	.venv-bench/bin/python -m bench.merge.bench
 	.venv-bench/bin/python -m bench.merge.bench --place emulator --rounds 1
 
