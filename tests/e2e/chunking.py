@@ -22,7 +22,7 @@ from services.runtime.ledger import Run
 from services.runtime.settings import PROJECT
 from tests.e2e.fleet import PATIENCE_S, POLL_S, Fleet
 from tests.e2e.world import World
-from tests.integration.conflict_report.report_support import digest, sql
+from tests.integration.conflict_report.report_support import CHUNKS, digest, sql
 from tests.postgres_support import Database
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -216,7 +216,7 @@ class Report:
             run = await watcher.fetchval('SELECT "RunID" FROM settings')
             if run is None:
                 return 0
-            chunks = await watcher.fetch(sql("chunks"), run)
+            chunks = await watcher.fetch(CHUNKS, run)
             said = {row["status"]: row["rows"] for row in await watcher.fetch(sql("status_run"))}
             everything = {row["status"]: row["rows"] for row in await watcher.fetch(sql("status"))}
             stuck = await watcher.fetchval(sql("status_stuck_rows"))

@@ -1,10 +1,9 @@
 """Job databases as planning sees them, over the same memory as ``FakeChunkTables``; and other databases beside them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import date
 
 from contracts.chunks import PlannedChunk
-from services.chunk_worker.ports import TableState
 from services.runtime.chunking.jobs import LoadedJob
 from services.runtime.chunking.ports import Batch, KeyRows, Window
 from services.runtime.failures import BadDeclarationError
@@ -74,14 +73,6 @@ class FakeJobDatabase:
                 self._database.chunks.setdefault((run_id, chunk.chunk_id), FakeChunkRow(chunk.rows))
 
         await self._effects.perform(f"register {run_id}", enter)
-
-    async def finished(self, run_id: str) -> Mapping[str, int]:
-        """See the port."""
-        return {
-            chunk_id: row.updated_rows or 0
-            for (run, chunk_id), row in self._database.chunks.items()
-            if run == run_id and row.state is TableState.DONE
-        }
 
     async def retry(self, run_id: str, chunk_ids: Sequence[str]) -> None:
         """See the port."""

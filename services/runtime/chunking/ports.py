@@ -1,6 +1,6 @@
 """What planning and ending the run of a chunked job need from outside."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -54,10 +54,6 @@ class JobDatabase(Protocol):
 
     async def register(self, run_id: str, chunks: Sequence[PlannedChunk]) -> None:
         """Enter a run's chunks; those already entered are left alone."""
-        ...
-
-    async def finished(self, run_id: str) -> Mapping[str, int]:
-        """Updated rows of each chunk of a run that is done, and of each part of one that was split."""
         ...
 
     async def retry(self, run_id: str, chunk_ids: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """The database of a chunked job, as planning and ending its runs need it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import date
 from functools import partial
@@ -98,13 +98,6 @@ class PostgresJobDatabase:
             for start in range(0, len(chunks), REGISTERED):
                 some = chunks[start : start + REGISTERED]
                 await opened.own("plan", run_id, [each.chunk_id for each in some], [each.rows for each in some])
-
-    async def finished(self, run_id: str) -> Mapping[str, int]:
-        """See the port."""
-        async with self._session() as opened, opened.transaction(reading=True):
-            with opened.saying("chunk_sql/chunks.sql"):
-                records = await opened.connection.fetch(protocol("chunks"), run_id)
-        return {each["chunk_id"]: each["updated_rows"] or 0 for each in records if each["state"] == "done"}
 
     async def retry(self, run_id: str, chunk_ids: Sequence[str]) -> None:
         """See the port."""

@@ -7,7 +7,6 @@ import pytest
 from services.chunk_worker.adapters.postgres import PostgresChunkTables
 from services.chunk_worker.ports import TableState, Updated, Work
 from services.runtime.failures import BadDeclarationError, PermanentError
-from services.runtime.postgres.chunk_database import PostgresJobDatabases
 from tests.integration.chunk_tables.tables_support import RUN, job_of
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -50,7 +49,7 @@ async def test_rows_unaccounted_for_undo_the_update(
 
 
 async def test_more_rows_than_planned_are_fine_only_where_they_may_come(
-    tables: PostgresChunkTables, databases: PostgresJobDatabases, watcher: Connection, claimed: Work
+    tables: PostgresChunkTables, watcher: Connection, claimed: Work
 ) -> None:
     """A job that can tell what is gone works on a snapshot, where no row can come; another one may work on tables."""
     await watcher.execute("INSERT INTO items SELECT 100, 'secret-1'; INSERT INTO copied SELECT 100, 'secret-1'")
@@ -58,7 +57,8 @@ async def test_more_rows_than_planned_are_fine_only_where_they_may_come(
         await tables.update(claimed)
     assert await untouched(tables, watcher, claimed)
     assert await tables.update(replace(claimed, job=job_of(sql={"gone": None}))) == Updated(11)
-    assert await databases.of(claimed.job).finished(RUN) == {"0": 11}
+    standing = await tables.standing(claimed.job, RUN, "0")
+    assert (standing.state, standing.updated_rows) == (TableState.DONE, 11)
 
 
 async def test_a_run_in_one_piece_accounts_for_its_rows_too(

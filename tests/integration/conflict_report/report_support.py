@@ -16,6 +16,8 @@ SQL = PROJECT / "pipelines" / "conflict_report" / "sql"
 PROTOCOL = PROJECT / "services" / "runtime" / "postgres" / "chunk_sql"
 JOB = "conflict_report"
 OPEN = ("planned", "marked")
+CHUNKS = "SELECT chunk_id, state, planned_rows, updated_rows FROM tidegate_chunks WHERE run_id = $1"
+"""Every chunk of a run, and every part of those that were split."""
 FIRST_DAY, LAST_DAY = date(2026, 1, 1), date(2026, 12, 31)
 
 Key = tuple[date, str | None]
@@ -80,7 +82,7 @@ async def update(connection: Connection, chunk: Chunk, token: int) -> int | None
 
 async def unfinished(connection: Connection, run: str) -> list[str]:
     """Chunks of a run that are neither done nor split."""
-    return [row["chunk_id"] for row in await connection.fetch(sql("chunks"), run) if row["state"] in OPEN]
+    return [row["chunk_id"] for row in await connection.fetch(CHUNKS, run) if row["state"] in OPEN]
 
 
 def count(tag: str) -> int:

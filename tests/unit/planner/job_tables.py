@@ -1,6 +1,6 @@
 """The database of chunked jobs as the planner sees it, in memory: what can be worked on, and the snapshot of it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from contracts.chunks import PlannedChunk
@@ -74,10 +74,6 @@ class TablesSeen:
                 self._tables.registered.setdefault((run_id, chunk.chunk_id), chunk.rows)
 
         await self._effects.perform(f"register {run_id}", enter)
-
-    async def finished(self, run_id: str) -> Mapping[str, int]:
-        """See the port; the planner has no use for it."""
-        raise NotImplementedError(run_id)
 
     async def retry(self, run_id: str, chunk_ids: Sequence[str]) -> None:
         """See the port."""

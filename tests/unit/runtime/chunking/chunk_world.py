@@ -1,6 +1,6 @@
 """One chunked job and everything that planning and ending its runs need, in memory."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from contracts.chunk_jobs import ChunkJob, ChunkSizes, JobDatabase, JobStatements, KeyColumn
@@ -104,10 +104,6 @@ class Database:
                 held.setdefault(chunk.chunk_id, chunk.rows)
 
         await self.effects.perform(f"register {run_id}", enter)
-
-    async def finished(self, run_id: str) -> Mapping[str, int]:
-        """See ``JobDatabase``; nothing here asks."""
-        raise NotImplementedError(run_id)
 
     async def retry(self, run_id: str, chunk_ids: Sequence[str]) -> None:
         """See ``JobDatabase``."""
