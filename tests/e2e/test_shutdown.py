@@ -14,15 +14,17 @@ PATIENT = {"TIDEGATE_WORKER_VISIBILITY_S": "300", "TIDEGATE_LEASE_TTL_S": "300"}
 
 
 class SecondReceive:
-    """Matches the second request for messages: by then the worker holds those of the first."""
+    """Matches the second request for messages of one queue: by then the worker holds those of the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: str) -> None:
+        self._name = f'-{queue}"'.encode()
         self._received = 0
 
     def __call__(self, call: Call) -> bool:
         """Whether this is the second one."""
-        self._received += call.target == "ReceiveMessage"
-        return call.target == "ReceiveMessage" and self._received > 1
+        of_queue = call.target == "ReceiveMessage" and self._name in call.body
+        self._received += of_queue
+        return of_queue and self._received > 1
 
 
 @pytest.mark.parametrize(("service", "queue"), [("validator", "validate-objects"), ("merger", "merge-segments")])
@@ -43,7 +45,7 @@ async def test_gathered_messages_are_given_back_at_once(
     await world.until(has_all, f"every file is in {queue}")
     before = await world.waiting(queue)
     assert before == (sum(before), 0)
-    gate = proxy.rule("hold", SecondReceive())
+    gate = proxy.rule("hold", SecondReceive(queue))
     worker = fleet.start(service, endpoint=proxy.url, TIDEGATE_VALIDATOR_LANES="1", **PATIENT)
     await gate.reached()
     assert (await world.waiting(queue))[1] == 10

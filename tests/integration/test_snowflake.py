@@ -1,9 +1,8 @@
 """Entities in Snowflake, against a fake server that speaks its protocol."""
 
-import importlib.util
 import itertools
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -31,25 +30,15 @@ ORDERS = """
 _names = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Mapping[str, Any]]:
-    """A server for this module; databases come into being when they are first named."""
-    if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("snowflake.connector.converter") is None:
-        pytest.skip("fakesnow's server needs fakesnow[server] and snowflake-connector-python 4")
-    import fakesnow  # noqa: PLC0415 - its import fails without them
-
-    with fakesnow.server() as arguments:
-        yield arguments
-
-
 @pytest.fixture
-def secrets(server: Mapping[str, Any]) -> FakeSecrets:
+def secrets(snowflake_server: Mapping[str, Any]) -> FakeSecrets:
     """Secrets with the login to a database of the test's own."""
     secrets = FakeSecrets(ManualClock())
     secrets.stored[SECRET] = json.dumps(
         {
             "account": "fakesnow", "username": "tidegate", "password": PASSWORD, "database": f"SHOP_{next(_names)}",
-            "schema": "PUBLIC", "host": server["host"], "port": server["port"], "protocol": "http", "engine": "any",
+            "schema": "PUBLIC", "host": snowflake_server["host"], "port": snowflake_server["port"],
+            "protocol": "http", "engine": "any",
         }
     )  # fmt: skip
     return secrets

@@ -1,7 +1,6 @@
-import importlib.util
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -27,24 +26,13 @@ ORDER BY VISIT_ID
 _names = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Mapping[str, Any]]:
-    """A server for this module; databases come into being when they are first named."""
-    if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("snowflake.connector.converter") is None:
-        pytest.skip("fakesnow's server needs fakesnow[server] and snowflake-connector-python 4")
-    import fakesnow  # noqa: PLC0415 - its import fails without them
-
-    with fakesnow.server() as arguments:
-        yield arguments
-
-
 @pytest.fixture(autouse=True)
-async def account(server: Mapping[str, Any], secrets: FakeSecrets) -> None:
+async def account(snowflake_server: Mapping[str, Any], secrets: FakeSecrets) -> None:
     """A database of the test's own, with some visits of January and one of February."""
     secrets.stored[WAREHOUSE] = json.dumps(
         {
             "account": "fakesnow", "username": "tidegate", "password": PASSWORD, "database": f"CARE_{next(_names)}",
-            "schema": "PUBLIC", "host": server["host"], "port": server["port"], "protocol": "http",
+            "schema": "PUBLIC", "host": snowflake_server["host"], "port": snowflake_server["port"], "protocol": "http",
         }
     )  # fmt: skip
     async with open_session(secrets, WAREHOUSE) as session:
