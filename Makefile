@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 3
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types imports schemas schemas-check format test-localstack test-deploy soak package bench clean
+.PHONY: help run test check lint types imports schemas schemas-check format test-localstack test-deploy soak checkov package bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,8 +46,11 @@ format: .venv/.dev  ## format and fix what can be fixed
 test-localstack: .venv/.dev $(EMULATOR) .venv-localstack/.stamp  ## the same stack on LocalStack 4.7 from PyPI
 	$(PYTEST) -m localstack tests/integration/test_localstack.py tests/conformance
 
-test-deploy: .venv/.dev $(EMULATOR)  ## full builds of what is deployed, tried in clean interpreters
+test-deploy: .venv/.dev $(EMULATOR) .venv-checkov/.stamp  ## full builds of what is deployed, tried in clean interpreters
 	$(PYTEST) -m deploy
+
+checkov: .venv/.dev .venv-checkov/.stamp  ## the linter for infrastructure over infra/terraform
+	$(PYTEST) -m deploy tests/unit/infra/test_checkov.py
 
 soak: .venv/.dev $(EMULATOR)  ## long randomised runs
 	$(PYTEST) -m soak
@@ -67,7 +70,7 @@ bench: .venv-bench/.stamp $(EMULATOR)  ## benchmarks, side by side with peers
 	.venv-bench/bin/python -m bench.merge.bench --place emulator --rounds 1
 
 clean:  ## remove what setting up made
-	rm -rf .venv .venv-emulator .venv-localstack .venv-bench
+	rm -rf .venv .venv-emulator .venv-localstack .venv-bench .venv-checkov
 
 .venv/.python:
 	@test -n "$(PYTHON)" || { echo "error: no Python >= 3.11 found; set PYTHON=/path/to/python" >&2; exit 1; }
@@ -96,4 +99,9 @@ $(EMULATOR): requirements/emulator.txt .venv/.runtime
 .venv-bench/.stamp: requirements/bench.txt
 	$(PYTHON) -m venv --clear .venv-bench
 	.venv-bench/bin/$(PIP_INSTALL) -r requirements/bench.txt
+	@touch $@
+
+.venv-checkov/.stamp: requirements/checkov.txt
+	$(PYTHON) -m venv --clear .venv-checkov
+	.venv-checkov/bin/$(PIP_INSTALL) -r requirements/checkov.txt
 	@touch $@

@@ -1,6 +1,9 @@
-"""A thousand events into a large checkpoint: appended, and rewritten whole. The client's work, without the network.
+"""A thousand rows into a large file: appended, and rewritten whole. The client's work, without the network.
 
     python -m bench.append_merge --rows 1000000
+    python -m bench.append_merge --rows 1000000 --shape nyc_311
+
+Service requests have keys of their own, so what is timed there begins with asking the file for the keys it holds.
 
 The store is one local file that is read as it is asked for and never written back, so what is timed is parsing,
 merging and encoding; a store adds the time of 5 or 6 requests to an append, and that of the whole content, twice, to a
@@ -15,24 +18,32 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bench import PROJECT
+from bench.append_requests import growing_requests, requests
+from bench.append_store import LocalStore, NoHeads
+from contracts.pipelines import Pipeline
 from contracts.segments import Destination
 from services.merger.adapters.append.assembly import Stores
 from services.merger.adapters.append.strategy import Append
+from services.merger.adapters.keys import S3TableKeys
 from services.merger.adapters.rewrite import Rewrite
+from services.merger.adapters.spans import Reading
 from services.merger.adapters.tables import schema_of
 from services.merger.core.commits import STAMP_COMMIT
-from services.merger.ports import MergeStrategy, Prepared
+from services.merger.ports import MergeStrategy
+from services.runtime.checkpoints import Checkpoints
 from services.runtime.declarations import load_pipelines
-from services.runtime.multipart import MultipartStore, Part, Upload
-from services.runtime.objects import ObjectInfo, ObjectStore, StoredObject
+from services.runtime.multipart import MultipartStore
+from services.runtime.objects import ObjectStore
 from services.runtime.telemetry import configure_logging
 
 PIPELINE = load_pipelines(PROJECT / "pipelines")["visit_events"]
@@ -40,71 +51,6 @@ AT = Destination(bucket="checkpoints", key="events.parquet")
 NEW_ROWS = 1_000
 STEP = 1_000_000
 LATENESS: Mapping[str, float] = {"all newer": 0.0, "1 % a day late": 0.01}
-
-
-class LocalStore:
-    """What merges use of ``ObjectStore`` and ``MultipartStore``, over one file; ``keeps`` what is put or not."""
-
-    def __init__(self, path: Path, *, keeps: bool) -> None:
-        self._path = path
-        self._keeps = keeps
-        self.moved: dict[str, int] = {}
-        self._from = 0
-        self._metadata = {STAMP_COMMIT: "base"}
-
-    @property
-    def info(self) -> ObjectInfo:
-        """What a HEAD says."""
-        return ObjectInfo(AT.key, "etag", self._path.stat().st_size, metadata=self._metadata)
-
-    async def get(self, *_: str, version_id: str | None = None) -> StoredObject:
-        """The whole object."""
-        del version_id
-        return StoredObject(await self.read_range("", "", 0, self.info.size), self.info)
-
-    async def read_range(self, _: str, __: str, start: int, end: int, **___: object) -> bytes:
-        """A range."""
-        self._count("read", end - start)
-        with self._path.open("rb") as file:
-            file.seek(start)
-            return file.read(end - start)
-
-    async def put(self, *place: str, **_: object) -> ObjectInfo:
-        """A whole object."""
-        self._from = 0
-        return await self._write(cast("bytes", place[2]))
-
-    async def begin(self, bucket: str, key: str, **_: object) -> Upload:
-        """An upload."""
-        return Upload(bucket, key, "upload")
-
-    async def copy_part(self, _: Upload, number: int, __: ObjectInfo, start: int, end: int) -> Part:
-        """A copy, which costs the client nothing."""
-        self._count("copied", end - start)
-        self._from = end
-        return Part(number, "", end - start)
-
-    async def put_part(self, _: Upload, number: int, body: bytes) -> Part:
-        """A part that is sent."""
-        await self._write(body)
-        return Part(number, "", len(body))
-
-    async def complete(self, *_: object, **__: object) -> ObjectInfo:
-        """The end."""
-        return self.info
-
-    async def _write(self, body: bytes) -> ObjectInfo:
-        self._count("sent", len(body))
-        if self._keeps:
-            with self._path.open("r+b" if self._path.exists() else "wb") as file:
-                file.seek(self._from)
-                file.write(body)
-                file.truncate()
-                self._from = file.tell()
-        return self.info
-
-    def _count(self, what: str, size: int) -> None:
-        self.moved[what] = self.moved.get(what, 0) + size
 
 
 def events(first: int, number: int, late: float) -> pa.Table:
@@ -139,39 +85,75 @@ _COLUMNS = {
 }
 
 
-async def merge(strategy: MergeStrategy, store: LocalStore, rows: pa.Table) -> Prepared:
-    """One merge, to the end."""
-    info = store.info if store.info.size else None
-    prepared = await strategy.prepare(AT, PIPELINE, info, rows, "base")
-    await prepared.put({STAMP_COMMIT: "base"})
-    return prepared
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Rows of one kind: ``make`` gives so many from a number on, of which a share is a day late."""
+
+    pipeline: Pipeline
+    at: Destination
+    make: Callable[[int, int, float], pa.Table]
+    step: int = STEP
 
 
-def strategy_over(store: LocalStore, name: str) -> MergeStrategy:
-    """A contender."""
+REQUESTS = load_pipelines(PROJECT / "pipelines")["nyc_311"]
+MONTH = Destination(bucket="processed", key="processed/year=2026/month=01/data_2026-01-28.parquet")
+SHAPES: Mapping[str, Shape] = {
+    "visit_events": Shape(PIPELINE, AT, events),
+    "nyc_311": Shape(REQUESTS, MONTH, requests, 100_000),
+    "nyc_311_growing": Shape(REQUESTS, MONTH, growing_requests, 100_000),
+}
+"""``nyc_311`` has keys in no order, so that every row group may hold any; ``nyc_311_growing`` has them in order."""
+
+
+async def merge(strategy: MergeStrategy, keys: S3TableKeys, store: LocalStore, shape: Shape, rows: pa.Table) -> None:
+    """One merge, to the end; where rows have keys, those that are there are asked for and remembered."""
+    info, pipeline = store.info if store.info.size else None, shape.pipeline
+    if pipeline.row_key is not None:
+        await _require_new(keys, shape, rows.column(pipeline.row_key))
+    prepared = await strategy.prepare(shape.at, pipeline, info, rows, "base")
+    written = await prepared.put({STAMP_COMMIT: "base"})
+    if prepared.at_hand is not None:
+        await keys.remember(pipeline, shape.at.bucket, written, prepared.at_hand)
+
+
+async def _require_new(keys: S3TableKeys, shape: Shape, wanted: pa.ChunkedArray) -> None:
+    present = await keys.among(shape.pipeline, "", shape.at.bucket, wanted)
+    taken = pa.chunked_array([chunk for each in present for chunk in each.chunks], pa.string())
+    if pc.any(pc.is_in(wanted.combine_chunks(), value_set=taken.combine_chunks())).as_py():
+        raise RuntimeError("the rows to merge are in the file already")
+
+
+def contender(store: LocalStore, name: str) -> tuple[MergeStrategy, S3TableKeys]:
+    """A way to merge and to ask for keys: rewriting reads files whole for both."""
     objects = cast("ObjectStore", store)
-    return Rewrite(objects) if name == "rewrite" else Append(Stores(objects, cast("MultipartStore", store)))
+    reading = Reading(whole=1 << 50) if name == "rewrite" else Reading()
+    keys = S3TableKeys(objects, cast("Checkpoints", NoHeads()), reading=reading)
+    stores = Stores(objects, cast("MultipartStore", store))
+    return (Rewrite(objects) if name == "rewrite" else Append(stores)), keys
 
 
-async def grow(path: Path, rows: int) -> None:
-    """Make the checkpoint, by appends."""
-    for first in range(0, rows, STEP):
-        store = LocalStore(path, keeps=True)
-        await merge(strategy_over(store, "append"), store, events(first, min(STEP, rows - first), 0))
+async def grow(path: Path, shape: Shape, rows: int) -> None:
+    """Make the file, by appends."""
+    for first in range(0, rows, shape.step):
+        store = LocalStore(path, shape.at.key, keeps=True)
+        new = shape.make(first, min(shape.step, rows - first), 0)
+        strategy, _ = contender(store, "append")
+        prepared = await strategy.prepare(shape.at, shape.pipeline, store.info if first else None, new, "base")
+        await prepared.put({STAMP_COMMIT: "base"})
 
 
-async def time_merges(path: Path, rows: int, name: str, lateness: str, rounds: int) -> dict[str, object]:
-    """Median of several merges into the same content, and the bytes one moved."""
-    new = events(rows, NEW_ROWS, LATENESS[lateness])
+async def time_merges(path: Path, shape: Shape, rows: int, name: str, lateness: str, rounds: int) -> dict[str, object]:
+    """Median of several merges into the same content, each by a merger that knows nothing yet; what one moved."""
+    new = shape.make(rows, NEW_ROWS, LATENESS[lateness])
     wall, cpu = [], []
     for _ in range(rounds):
-        store = LocalStore(path, keeps=False)
+        store = LocalStore(path, shape.at.key, keeps=False)
         started, busy = time.perf_counter(), time.process_time()
-        await merge(strategy_over(store, name), store, new)
+        await merge(*contender(store, name), store, shape, new)
         wall.append(time.perf_counter() - started)
         cpu.append(time.process_time() - busy)
     times = {"wall_ms": 1000 * statistics.median(wall), "cpu_ms": 1000 * statistics.median(cpu)}
-    return {**times, "moved": store.moved, "size": store.info.size}
+    return {**times, "moved": store.moved, "requests": store.requests, "size": store.info.size}
 
 
 def contend(arguments: Sequence[str]) -> dict[str, object]:
@@ -185,28 +167,28 @@ def main() -> None:
     """Grow a checkpoint, and merge into it one way and the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=STEP)
+    parser.add_argument("--shape", choices=SHAPES, default="visit_events")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--strategy", choices=["append", "rewrite"])
     parser.add_argument("--lateness", choices=LATENESS)
     options = parser.parse_args()
     configure_logging("bench", "ERROR")
+    shape = SHAPES[options.shape]
     if options.strategy is not None:
-        print(
-            json.dumps(
-                asyncio.run(time_merges(options.file, options.rows, options.strategy, options.lateness, options.rounds))
-            )
-        )
+        merges = time_merges(options.file, shape, options.rows, options.strategy, options.lateness, options.rounds)
+        print(json.dumps(asyncio.run(merges)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "events.parquet"
+        path = Path(folder) / "grown.parquet"
         path.touch()
-        asyncio.run(grow(path, options.rows))
+        asyncio.run(grow(path, shape, options.rows))
         for lateness in LATENESS:
-            for strategy, rounds in (("append", options.rounds), ("rewrite", 3)):
+            for strategy, rounds in (("append", options.rounds), ("rewrite", min(3, options.rounds))):
                 chosen = ["--file", str(path), "--rows", str(options.rows), "--rounds", str(rounds)]
+                chosen += ["--shape", options.shape]
                 cost = contend([*chosen, "--strategy", strategy, "--lateness", lateness])
-                print(f"{options.rows:>12,} rows  {lateness:<15} {strategy:<8} {json.dumps(cost)}")
+                print(f"{options.rows:>12,} rows  {lateness:<15} {strategy:<8} {json.dumps(cost)}", flush=True)
 
 
 if __name__ == "__main__":

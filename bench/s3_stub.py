@@ -38,8 +38,8 @@ _REASONS = {200: "OK", 204: "No Content", 206: "Partial Content", 404: "Not Foun
 class Stub:
     """Turns requests into answers."""
 
-    def __init__(self, bucket: str, delay: Delay) -> None:
-        self.objects = StubObjects()
+    def __init__(self, bucket: str, delay: Delay, most_versions: int | None = None) -> None:
+        self.objects = StubObjects(most_versions)
         self.uploads = StubUploads(self.objects)
         self.requests = 0
         self.received_bytes = 0
@@ -155,7 +155,7 @@ def _ranged(found: StubVersion, wanted: str) -> bytes:
 async def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT."""
     delay = Delay(options.latency_ms / 1000)
-    stub = Stub(options.bucket, delay)
+    stub = Stub(options.bucket, delay, options.versions)
     if options.directory:
         stub.load(options.directory)
     else:
@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000, help="how many files to generate")
     parser.add_argument("--directory", type=Path, help="serve these files instead")
     parser.add_argument("--latency-ms", type=float, default=15.0, help="added to every answer")
+    parser.add_argument("--versions", type=int, help="how many of an object to keep; all of them if not said")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -46,9 +46,10 @@ class PreconditionError(Exception):
 
 
 class StubObjects:
-    """Every bucket exists and keeps versions. A removal forgets the key with all its versions."""
+    """Every bucket exists and keeps versions, all of them or so many. A removal forgets the key with all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_versions: int | None = None) -> None:
+        self._most_versions = most_versions
         self._buckets: dict[str, StubBucket] = {}
         self._written = 0
 
@@ -73,6 +74,8 @@ class StubObjects:
             home.versions[key] = [version]
         else:
             home.versions[key].append(version)
+        if self._most_versions is not None:
+            del home.versions[key][: -self._most_versions]
         return version
 
     def find(self, bucket: str, key: str, version_id: str | None = None) -> StubVersion | None:

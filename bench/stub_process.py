@@ -14,8 +14,9 @@ from bench import PROJECT
 class StubProcess:
     """Started when made, stopped by ``stop`` or at the end of the block."""
 
-    def __init__(self, *, files: int, latency_ms: float) -> None:
+    def __init__(self, *, files: int, latency_ms: float, versions: int | None = None) -> None:
         command = [sys.executable, "-m", "bench.s3_stub", "--files", str(files), "--latency-ms", str(latency_ms)]
+        command += [] if versions is None else ["--versions", str(versions)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
         assert self._process.stdout  # noqa: S101 - it is a pipe
         line = self._process.stdout.readline()

@@ -69,6 +69,9 @@ class Bucket(Contract):
     notify_topic: str | None = None
     expire_days: PositiveInt | None = Field(default=None, description="days after which objects may go")
     noncurrent_expire_days: PositiveInt | None = None
+    noncurrent_keep: PositiveInt | None = Field(
+        default=None, le=100, description="newest noncurrent versions of an object that never expire"
+    )
     abort_incomplete_days: PositiveInt | None = Field(
         default=None, description="days after which a multipart upload that nobody completed may go"
     )
@@ -205,8 +208,10 @@ TOPOLOGY = Topology(
         Bucket(name="raw", versioned=True, notify_topic="raw-objects"),
         Bucket(name="validated", versioned=False, notify_topic="validated-segments", expire_days=14),
         Bucket(name="quarantine", versioned=False),
-        Bucket(name="checkpoints", versioned=True, noncurrent_expire_days=30, abort_incomplete_days=1),
-        Bucket(name="processed", versioned=True, noncurrent_expire_days=30, abort_incomplete_days=1),
+        Bucket(
+            name="checkpoints", versioned=True, noncurrent_expire_days=7, noncurrent_keep=50, abort_incomplete_days=1
+        ),
+        Bucket(name="processed", versioned=True, noncurrent_expire_days=7, noncurrent_keep=50, abort_incomplete_days=1),
         Bucket(name="state", versioned=False),
     ],
     schedules=[

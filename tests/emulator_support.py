@@ -5,13 +5,19 @@ import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from contracts.topology import TOPOLOGY, Topology
+import pytest
+
+from contracts.topology import TOPOLOGY
 from services.console.local.emulator import Emulator
 from services.console.local.provision import provision
 from services.runtime.aws.clients import Clients
+from tests.stack_template import Request, recorded, send_again
 
 REGION = "us-east-1"
+AUTHORITY = Path(__file__).with_name("authority.pem")
+"""Trusted for nothing: the emulator speaks no TLS, and each client would load all the authorities of the world."""
 _numbers = itertools.count(1)
 
 
@@ -42,18 +48,42 @@ def new_stack(emulator: Emulator) -> Stack:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL": emulator.endpoint,
+            "AWS_CA_BUNDLE": str(AUTHORITY),
             "TIDEGATE_STACK": name,
         },
     )
 
 
-def provision_now(stack: Stack, topology: Topology = TOPOLOGY) -> None:
-    """Create the stack's resources; the environment must point at it."""
+def provision_now(stack: Stack) -> None:
+    """Create all that the topology declares, as ``provision_anew`` did for the first stack of this process."""
+    first = _first.get(stack.endpoint)
+    if first is not None:
+        send_again(stack.endpoint, first.requests, {first.stack.name: stack.name, first.stack.account: stack.account})
+        return
+    with recorded(stack.endpoint) as (address, requests):
+        provision_anew(stack, AWS_ENDPOINT_URL=address)
+    _first[stack.endpoint] = _First(stack, requests)
+
+
+def provision_anew(stack: Stack, **settings: str) -> None:
+    """Create all that the topology declares with the code that users have."""
 
     async def _provision() -> None:
         async with Clients() as clients:
-            await provision(clients, stack.name, topology)
+            await provision(clients, stack.name, TOPOLOGY)
 
     # A loop of its own: the fixture is synchronous, and a test's loop may be running already.
-    with asyncio.Runner() as runner:
+    with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
+        for name, value in {**stack.environ, **settings}.items():
+            patch.setenv(name, value)
         runner.run(_provision())
+
+
+@dataclass(frozen=True)
+class _First:
+    stack: Stack
+    requests: list[Request]
+
+
+_first: dict[str, _First] = {}
+"""By endpoint."""

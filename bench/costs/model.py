@@ -1,7 +1,7 @@
-"""What a day of each pipeline costs, from counted requests, measured seconds a row, and list prices.
+"""What a day of each pipeline costs, from counted requests, measured seconds, and list prices.
 
-Units of a run grow with three things: the run itself, its pieces (batches of files, segments, chunks) and its rows. Two
-measured scenarios with different numbers of pieces give the share of each; see docs/costs.md.
+Units and seconds of a run grow with three things: the run itself, its pieces (batches of files, segments, chunks) and
+its rows. Two measured scenarios with different numbers of pieces give the share of each; see docs/costs.md.
 """
 
 import json
@@ -11,27 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from bench.costs import prices
+from bench.costs.checkpoint import Checkpoint, commits, versions_dollars
+from bench.costs.seconds import CPU, ELSEWHERE, INVOCATIONS, LATENCY_S, billed_s, flat
+from contracts.topology import TOPOLOGY
 
-ANSWER_S = 0.02
-"""Assumed: how long S3 or DynamoDB takes to answer; requests of one piece count as if one followed the other."""
+WINDOW_S = TOPOLOGY.queue("merge-segments").batch_window_s
+"""How long a merger gathers what shares a commit."""
 
-BYTES_PER_ROW = 24
-"""Measured: of a checkpoint of visit events."""
-REWRITE_BYTES_S = 50e6
-"""Assumed: how fast a merger reads, merges and writes a checkpoint; it does so at every commit."""
-SECONDS_PER_LOOKUP = 2.5 / 4_520
-"""Measured: a sweep's seconds for each object that it lists and looks up."""
-MOST_BYTES = 1e9
-"""Of one checkpoint object that a merger with 3 GB of memory can hold. Beyond, keys must split it."""
-
-SECONDS_PER_ROW: Mapping[str, Mapping[str, float]] = {
-    "visit_events": {"validator": 3.19 / 10_000, "merger": 1.17 / 10_000},
-    "nyc_311": {"fetcher": 2.6 / 200_000, "validator": 2.0 / 200_000, "merger": 2.1 / 200_000},
-    "ecommerce": {"fetcher": 3.2 / 2e6, "validator": 0.8 / 2e6, "merger": 5.3 / 2e6},
-    "conflict_report": {"chunk_worker": 2.5 / 12_000},
+SECONDS_PER_ROW: Mapping[str, Mapping[str, Mapping[str, float]]] = {
+    "nyc_311": {
+        "fetcher": {CPU: 2.6 / 200_000},
+        "validator": {CPU: 2.0 / 200_000},
+        "merger": {CPU: 2.1 / 200_000},
+    },
+    "ecommerce": {"fetcher": {CPU: 3.0 / 2e6}, "validator": {CPU: 0.8 / 2e6}, "merger": {CPU: 5.1 / 2e6}},
+    "conflict_report": {"chunk_worker": {CPU: 3.2 / 1e6, ELSEWHERE: 7.2 / 1e6}},
 }
-"""Measured: phases of the benchmarks in bench/results (visit_events_full, nyc_311_full_50ms, bronze_full), and a run of
-the sample report."""
+"""Measured: seconds of each service in the benchmarks of bench/results (nyc_311_full_50ms, bronze_full, conflict_report
+with one worker and 10,000 rows a chunk). The sample runs that the rest is from have too few rows to tell."""
 
 UNIT_PRICES = {
     "s3 writes and lists": prices.S3_PUT_COPY_POST_LIST,
@@ -42,8 +39,6 @@ UNIT_PRICES = {
     "sns publishes": prices.SNS_PUBLISH,
     "secrets calls": prices.SECRETS_CALL,
 }
-REQUESTS = ("s3 writes and lists", "s3 reads")
-"""Units that are one request each; DynamoDB's are estimated as one request for ten."""
 
 Units = Mapping[str, float]
 
@@ -55,14 +50,14 @@ class Day:
     units: dict[str, float] = field(default_factory=lambda: dict.fromkeys(UNIT_PRICES, 0.0))
     gb_seconds: float = 0.0
     invocations: float = 0.0
+    versions: float = 0.0
+    """Dollars of what is stored for nobody but a restore."""
 
-    def add(self, service: str, units: Units, times: float, *, invocations: float = 0.0) -> None:
-        """Count units ``times`` over, with the time that a service waits for them."""
-        waits = sum(units.get(name, 0) for name in REQUESTS)
-        waits += sum(units.get(name, 0) for name in UNIT_PRICES if name.startswith("dynamodb")) / 10
+    def add(self, service: str, units: Units, times: float) -> None:
+        """Count units and invocations ``times`` over, with the seconds that a service is billed for them."""
         _count(self, units, times)
-        self.work(service, waits * ANSWER_S * times)
-        self.invocations += invocations * times
+        self.work(service, billed_s(service, units) * times)
+        self.invocations += units.get(INVOCATIONS, 0.0) * times
 
     def work(self, service: str, seconds: float) -> None:
         """Count seconds of a service's function."""
@@ -75,6 +70,7 @@ class Day:
             kind = {"s3": "S3 requests", "dynamodb": "DynamoDB"}.get(name.partition(" ")[0], "SQS and SNS")
             found[kind] += self.units[name] * price
         found["Lambda"] = self.gb_seconds * prices.LAMBDA_GB_S + self.invocations * prices.LAMBDA_REQUEST
+        found["old versions"] = self.versions
         return found
 
 
@@ -85,12 +81,12 @@ def _count(day: Day, units: Units, times: float) -> None:
 
 def is_one_object(rows: int) -> bool:
     """Whether a month of so many rows a day fits one checkpoint."""
-    return prices.DAYS * rows * BYTES_PER_ROW <= MOST_BYTES
+    return Checkpoint(prices.DAYS * rows).is_one_object
 
 
 def shares(one: Mapping[str, Any], other: Mapping[str, Any], service: str, by: str) -> tuple[Units, Units]:
     """What a service asks for once in a run, and for each piece, from two runs of different numbers of pieces."""
-    first, second = (each["services"][service]["units"] for each in (one, other))
+    first, second = (flat(each["services"][service]) for each in (one, other))
     pieces = other[by] - one[by]
     names = {*first, *second}
     each = {name: max(0.0, (second.get(name, 0) - first.get(name, 0)) / pieces) for name in names}
@@ -111,24 +107,27 @@ class Model:
         many, alone = self._found["visit_events"][-1], self._found["visit_events one by one"][0]
         day = Day()
         for service in ("validator", "merger"):
-            single, lot = (each["services"][service] for each in (alone, many))
-            names = {*single["units"], *lot["units"]}
-            count, pieces = alone["rows"], max(lot["batches"], 1)
+            single, lot = (flat(each["services"][service]) for each in (alone, many))
+            count, pieces = (each["services"][service]["invocations"] for each in (alone, many))
             per_row = {
-                name: max(0.0, (lot["units"].get(name, 0) - single["units"].get(name, 0) / count * pieces))
-                / (many["rows"] - pieces)
-                for name in names
+                name: max(0.0, (lot.get(name, 0) - single.get(name, 0) / count * pieces)) / (many["rows"] - pieces)
+                for name in {*single, *lot}
             }
-            per_batch = {name: max(0.0, single["units"].get(name, 0) / count - per_row[name]) for name in names}
-            day.add(service, per_batch, batches, invocations=1)
-            _count(day, per_row, rows)
-            day.work(service, SECONDS_PER_ROW["visit_events"][service] * rows)
+            per_batch = {name: max(0.0, single.get(name, 0) / count - each) for name, each in per_row.items()}
+            day.add(service, per_batch, batches)
+            day.add(service, per_row, rows)
         # The upload itself, its announcement, and that of each validated segment.
         _count(day, {"s3 writes and lists": rows, "sns publishes": rows + batches}, 1)
         _count(day, {"dynamodb read units": rows, "s3 writes and lists": rows * prices.DAYS / 1_000}, sweeps)
-        day.work("planner", sweeps * rows * SECONDS_PER_LOOKUP)
-        if is_one_object(rows):
-            day.work("merger", batches * 2 * prices.DAYS * rows * BYTES_PER_ROW / REWRITE_BYTES_S)
+        sweep = self._found["visit_events sweep"][0]
+        day.work("planner", sweeps * rows * billed_s("planner", flat(sweep["services"]["planner"])) / sweep["listed"])
+        day.work("planner", sweeps * rows * prices.DAYS / 1_000 * LATENCY_S["s3"])
+        checkpoint = Checkpoint(prices.DAYS * rows)
+        if checkpoint.is_one_object:
+            times = commits(batches, WINDOW_S, checkpoint)
+            day.add("merger", checkpoint.commit(), times)
+            day.add("merger", checkpoint.compactions(rows), 1)
+            day.versions = versions_dollars(times, checkpoint)
         return day
 
     def pieces(self, pipeline: str, rows: int, pieces: float, *, runs: int, by: str) -> Day:
@@ -136,12 +135,12 @@ class Model:
         one, other = self._found[pipeline][-2:]
         day = Day()
         for service in one["services"]:
-            if not one["services"][service]["batches"]:
+            if not one["services"][service]["invocations"]:
                 continue
             per_run, per_piece = shares(one, other, service, by)
-            day.add(service, per_run, runs, invocations=1)
-            day.add(service, per_piece, pieces, invocations=1)
-            day.work(service, SECONDS_PER_ROW[pipeline].get(service, 0.0) * rows)
+            day.add(service, per_run, runs)
+            day.add(service, per_piece, pieces)
+            day.work(service, billed_s(service, SECONDS_PER_ROW[pipeline].get(service, {})) * rows)
         return day
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bench.costs import prices
-from bench.costs.measure import RESULTS
+from bench.costs.figures import RESULTS
 from bench.costs.model import Day, Model, fixed, is_one_object
 
 SIZES = (10_000, 1_000_000, 1_000_000_000)
@@ -26,8 +26,11 @@ def days(model: Model, rows: int) -> Iterator[tuple[str, Day]]:
 def lines() -> Iterator[str]:
     """The table, in Markdown; dollars."""
     model = Model(RESULTS)
-    yield "| rows a day | pipeline | S3 requests | DynamoDB | SQS, SNS | Lambda | a day | a month | dominated by |"
-    yield "|---:|---|---:|---:|---:|---:|---:|---:|---|"
+    yield (
+        "| rows a day | pipeline | S3 requests | DynamoDB | SQS, SNS | Lambda | old versions | a day | a month "
+        "| dominated by |"
+    )
+    yield "|---:|---|---:|---:|---:|---:|---:|---:|---:|---|"
     for rows in SIZES:
         for name, day in days(model, rows):
             costs = day.costs()
@@ -35,11 +38,14 @@ def lines() -> Iterator[str]:
             most = max(costs, key=lambda kind: costs[kind])
             cells = " | ".join(dollars(value) for value in [*costs.values(), total, total * prices.DAYS])
             yield f"| {rows:,} | {name} | {cells} | {most}, {costs[most] / total:.0%} |"
-    yield f"| any | the stack itself, idle | | | | | {dollars(fixed())} | {dollars(fixed() * prices.DAYS)} | polling |"
+    idle = " | ".join(dollars(value) for value in (fixed(), fixed() * prices.DAYS))
+    yield f"| any | the stack itself, idle | | | | | | {idle} | polling |"
 
 
 def dollars(value: float) -> str:
-    """Two digits that say something."""
+    """Two digits that say something; a dash for what is not counted."""
+    if not value:
+        return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"  # noqa: PLR2004 - digits
 
 

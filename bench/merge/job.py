@@ -17,6 +17,9 @@ import pyarrow.parquet as pq
 
 BUCKET = "merge"
 CURSOR = "timestamp"
+KEY = "events.parquet"
+ONE_FILE = f"s3://{BUCKET}/{KEY}"
+"""The table of a candidate that has one file."""
 MERGE, SEED, COMPACT, FILES = "merge", "seed", "compact", "files"
 STEPS = (MERGE, SEED, COMPACT, FILES)
 
@@ -27,7 +30,7 @@ class Job:
 
     step: str
     rows: Sequence[Path]
-    """Local Parquet files, each of which is merged by itself; the first one of a seed makes the table."""
+    """Local Parquet files; those of a seed make the table together, others are merged one by one."""
     state: Path
     """A folder that lives as long as the table, for what a candidate keeps outside of the bucket."""
 
@@ -59,21 +62,19 @@ class Table(Protocol):
 class PlainFile:
     """One Parquet file under one key: what the candidates share that rewrite it."""
 
-    key = "events.parquet"
-
     def __init__(self, state: Path) -> None:
         self.state = state
         self.s3: Any = boto3.client("s3")
 
     def read(self) -> tuple[bytes, str]:
         """The file and its ETag."""
-        answer = self.s3.get_object(Bucket=BUCKET, Key=self.key)
+        answer = self.s3.get_object(Bucket=BUCKET, Key=KEY)
         return answer["Body"].read(), answer["ETag"]
 
     def write(self, body: bytes, etag: str | None = None) -> None:
         """Write it, over the file of this ETag; anything else in its place is an error."""
         condition = {} if etag is None else {"IfMatch": etag}
-        self.s3.put_object(Bucket=BUCKET, Key=self.key, Body=body, **condition)
+        self.s3.put_object(Bucket=BUCKET, Key=KEY, Body=body, **condition)
 
     def close(self) -> None:
         """Close its connections."""
@@ -84,7 +85,7 @@ class PlainFile:
 
     def files(self) -> list[str]:
         """It is one file."""
-        return [f"s3://{BUCKET}/{self.key}"]
+        return [ONE_FILE]
 
 
 def arguments(job: Job) -> list[str]:
@@ -103,11 +104,11 @@ def carry_out(opened: Callable[[Path], Table]) -> None:
         if options.step == FILES:
             said: dict[str, object] = {"files": table.files()}
         else:
-            works: list[Callable[[], None]] = []
-            for number, path in enumerate(options.rows):
-                add = table.seed if options.step == SEED and not number else table.merge
-                works.append(partial(add, pq.ParquetFile(path).read()))
-            costs = [timed(work) for work in works or [table.compact]]
+            rows = [pq.ParquetFile(path).read() for path in options.rows]
+            works: list[Callable[[], None]] = [partial(table.merge, some) for some in rows] or [table.compact]
+            if options.step == SEED:
+                works = [partial(table.seed, pa.concat_tables(rows))]
+            costs = [timed(work) for work in works]
             said = {"wall_s": [wall for wall, _ in costs], "cpu_s": [cpu for _, cpu in costs]}
     sys.stdout.write(json.dumps(said) + "\n")
 

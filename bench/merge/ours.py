@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from bench.merge.job import BUCKET, carry_out
+from bench.merge.job import BUCKET, KEY, ONE_FILE, carry_out
 from contracts.segments import Destination
 from services.merger.adapters.append.assembly import Stores
 from services.merger.adapters.append.strategy import Append
@@ -20,7 +20,9 @@ from services.runtime.declarations import load_pipeline
 from services.runtime.settings import PROJECT
 from services.runtime.telemetry import configure_logging
 
-AT = Destination(bucket=BUCKET, key="events.parquet")
+SEED_ROWS = 1_000_000
+"""Rows that are merged at once when the table is made: it shall have grown."""
+AT = Destination(bucket=BUCKET, key=KEY)
 
 
 class Ours:
@@ -42,7 +44,8 @@ class Ours:
 
     def seed(self, rows: pa.Table) -> None:
         """See ``Table``."""
-        self.merge(rows)
+        for first in range(0, rows.num_rows, SEED_ROWS):
+            self.merge(rows.slice(first, SEED_ROWS))
 
     def merge(self, rows: pa.Table) -> None:
         """See ``Table``."""
@@ -53,7 +56,7 @@ class Ours:
 
     def files(self) -> list[str]:
         """See ``Table``."""
-        return [AT.uri]
+        return [ONE_FILE]
 
     def close(self) -> None:
         """Close its connections."""

@@ -1,5 +1,7 @@
 """Ours, the rewrite strategy: what small checkpoints get."""
 
+import pyarrow as pa
+
 from bench.merge.job import carry_out
 from bench.merge.ours import Ours
 from services.merger.adapters.append.assembly import Stores
@@ -9,6 +11,10 @@ from services.merger.ports import MergeStrategy
 
 class OursRewritten(Ours):
     """The merger's rewrite strategy."""
+
+    def seed(self, rows: pa.Table) -> None:
+        """See ``Table``."""
+        self.merge(rows)
 
     def chosen(self, stores: Stores) -> MergeStrategy:
         """The strategy."""

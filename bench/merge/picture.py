@@ -13,7 +13,7 @@ PANELS = (
     ("wall_s", "one merge, ms", 0.001),
     ("peak_rss_bytes", "peak memory, MiB", MIB),
     ("sent_bytes", "sent to S3 a merge, MiB", MIB),
-    ("one_day_s", "then reading one day, ms", 0.001),
+    ("one_day_polars", "then reading one day, ms", 0.001),
 )
 
 

@@ -38,7 +38,7 @@ class Place:
 @contextmanager
 def on_stub() -> Iterator[Place]:
     """S3 that takes no time."""
-    with TemporaryDirectory(prefix="bench-merge-") as folder, StubProcess(files=0, latency_ms=0) as stub:
+    with TemporaryDirectory(prefix="bench-merge-") as folder, StubProcess(files=0, latency_ms=0, versions=2) as stub:
         environ = {**os.environ, **stub.environ(), "AWS_ENDPOINT_URL": stub.url}
         with pointed_at({name: value for name, value in environ.items() if name.startswith("AWS_")}):
             yield Place(Path(folder), stub)

@@ -18,11 +18,13 @@ from contracts.envelope import Message, Payload
 from contracts.pipelines import Pipeline
 from contracts.runs import PlanRun, RunState, ScanPayload
 from contracts.segments import MergeSegment
+from services.merger.adapters.append.assembly import Stores
 from services.merger.adapters.keys import S3TableKeys
 from services.merger.adapters.loads import S3Loads
 from services.merger.adapters.parts import S3Parts
-from services.merger.adapters.rewrite import Rewrite
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
+from services.merger.adapters.strategies import BySize
+from services.merger.config import MergerSettings
 from services.merger.ports import Ports as MergerPorts
 from services.merger.use_case.batch import merge_batch
 from services.planner.adapters.plans import S3Plans
@@ -33,6 +35,7 @@ from services.runtime.aws.checkpoints import DynamoCheckpoints
 from services.runtime.aws.clients import Clients
 from services.runtime.aws.leases import DynamoLeases
 from services.runtime.aws.ledger import DynamoLedger
+from services.runtime.aws.multipart import S3Multipart
 from services.runtime.aws.objects import S3Objects
 from services.runtime.aws.occurrences import DynamoOccurrences
 from services.runtime.aws.schemas import DynamoObservedSchemas
@@ -42,7 +45,7 @@ from services.runtime.completion import Completion
 from services.runtime.declarations import load_pipeline
 from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.mirrors import StateMirrors
-from services.runtime.settings import PROJECT, Settings
+from services.runtime.settings import PROJECT
 from services.runtime.telemetry import Unit, configure_logging
 from services.validator.adapters import ParquetSegments, S3Claims
 from services.validator.ports import Ports as ValidatorPorts
@@ -86,7 +89,7 @@ class Bench:
     """The three services wired to one stub and one emulator."""
 
     def __init__(self, clients: Clients, reader: BulkS3Reader, pipeline: Pipeline, bucket: str) -> None:
-        settings = Settings.read(os.environ)
+        settings = MergerSettings.read(os.environ)
         clock, objects, handover, silent = SystemClock(), S3Objects(clients.s3), Handover(), Silent()
         pipelines = {pipeline.name: pipeline}
         db = clients.dynamodb
@@ -131,7 +134,7 @@ class Bench:
         self.merger = MergerPorts(
             pipelines=pipelines,
             segments=ParquetSegmentReader(objects),
-            strategy=Rewrite(objects),
+            strategy=BySize(Stores(objects, S3Multipart(clients.s3)), append_from=settings.append_from_bytes),
             keys=S3TableKeys(objects, self.checkpoints),
             manifests=S3Manifests(objects, "state"),
             loads=S3Loads(objects, "state"),

@@ -45,7 +45,7 @@ async def build() -> AsyncIterator[BatchHandler]:
     clock = SystemClock()
     telemetry = telemetry_of(SERVICE, os.environ)
     pipelines = load_pipelines(settings.pipelines, os.environ)
-    async with Clients() as clients:
+    async with Clients("s3", "sqs", "sns", "dynamodb", "secretsmanager") as clients:
         objects = S3Objects(clients.s3)
         ledger = DynamoLedger(clients.dynamodb, settings.resource("ledger"), clock)
         watermarks = DynamoWatermarks(clients.dynamodb, settings.resource("watermarks"), clock)

@@ -47,6 +47,19 @@ class SegmentReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """The end of an object that was put: its bytes from ``start`` on.
+
+    Its first ``copied`` bytes are those of the object with the ETag ``copied_from``.
+    """
+
+    start: int
+    body: bytes
+    copied: int = 0
+    copied_from: str | None = None
+
+
 class Prepared(Protocol):
     """A new checkpoint content, ready to be put in place."""
 
@@ -71,8 +84,16 @@ class Prepared(Protocol):
         ...
 
     @property
-    def keys(self) -> "pa.ChunkedArray | None":
-        """The unique key of every row; None where rows have no key of their own."""
+    def key_range(self) -> tuple[str, str] | None:
+        """Least and greatest unique key of all rows.
+
+        None where rows have no key of their own, there are no rows, or what stays in place does not say.
+        """
+        ...
+
+    @property
+    def at_hand(self) -> AtHand | None:
+        """What of it is still in memory when it has been put; None where rows have no key of their own."""
         ...
 
     async def put(self, metadata: Mapping[str, str]) -> ObjectInfo:
@@ -132,15 +153,16 @@ class TableKeys(Protocol):
     async def among(
         self, pipeline: Pipeline, scope: str, bucket: str, keys: "pa.ChunkedArray"
     ) -> "Sequence[pa.ChunkedArray]":
-        """Keys of every file that can hold one of ``keys``; all of these that the table holds are among them.
+        """Keys of all rows that lie where one of ``keys`` may be; all of these that the table holds are among them.
 
         Raises:
+            ConflictError: a file changed while it was read; start over.
             CorruptCheckpointError: a file of the table cannot be read.
         """
         ...
 
-    def remember(self, bucket: str, info: ObjectInfo, keys: "pa.ChunkedArray") -> None:
-        """Keep what was just committed, so that it need not be read."""
+    async def remember(self, pipeline: Pipeline, bucket: str, info: ObjectInfo, written: AtHand) -> None:
+        """Keep what is known of an object that was just put, so that it need not be read."""
         ...
 
 

@@ -12,4 +12,4 @@ def lanes_of(settings: MergerSettings) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main(QUEUE, MergerSettings, build, lanes_of=lanes_of, stands_for_more=LANDED_SUFFIX)
+    main(QUEUE, MergerSettings, build, lanes_of=lanes_of, stands_for_more=LANDED_SUFFIX, commits_together=True)

@@ -16,7 +16,7 @@ class Telemetry(Protocol):
     """What a service reports of itself."""
 
     def metric(self, name: str, value: float, unit: Unit = "Count", **dimensions: str) -> None:
-        """Record one value of a metric."""
+        """Record one value of a metric; the stack and the service are dimensions of each, these come on top."""
         ...
 
     def flush(self) -> None:

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+import polars as pl
+
 from services.runtime.aws.bulk_reads import BulkS3Reader
 from services.runtime.aws.clients import Clients
 from services.runtime.aws.ledger import DynamoLedger
@@ -32,6 +34,8 @@ QUEUE = "validate-objects"
 @asynccontextmanager
 async def build() -> AsyncIterator[BatchHandler]:
     """Open everything the validator needs, for as long as the block runs."""
+    # The first frame of a list of series registers their class in a table of polars': two lanes cannot do that at once.
+    pl.DataFrame([pl.Series(dtype=pl.Null)])
     settings = ValidatorSettings.read(os.environ)
     configure_logging(SERVICE, settings.log_level)
     clock = SystemClock()

@@ -14,7 +14,7 @@ from services.runtime.tracing import Trace, invoked_in
 from tests.fakes.telemetry import FakeTelemetry, Point
 from tests.fakes.xray import FakeDaemon
 
-SERVICE = "merger"
+STACK, SERVICE = "staging", "merger"
 
 
 @dataclass
@@ -134,7 +134,7 @@ class TestEmfTelemetry(TelemetryConformance):
     def world(self) -> World:
         """One stream."""
         stream, daemon = io.StringIO(), FakeDaemon()
-        telemetry = EmfTelemetry(SERVICE, stream=stream, recorder=daemon.recorder())
+        telemetry = EmfTelemetry(SERVICE, STACK, stream=stream, recorder=daemon.recorder())
         return World(telemetry, lambda: points(stream.getvalue()), lambda: daemon.segments)
 
 
@@ -148,11 +148,10 @@ def points(lines: str) -> list[Point]:
             assert 0 < len(directive["Namespace"]) <= 1024
             assert len(directive["Metrics"]) <= 100
             (names,) = directive["Dimensions"]
-            assert "service" in names
             assert len(names) <= 30
             dimensions = {name: document[name] for name in names}
             assert all(isinstance(value, str) and value for value in dimensions.values())
-            assert dimensions.pop("service") == SERVICE
+            assert (dimensions.pop("stack"), dimensions.pop("service")) == (STACK, SERVICE)
             for metric in directive["Metrics"]:
                 assert set(metric) <= {"Name", "Unit", "StorageResolution"}
                 values = document[metric["Name"]]

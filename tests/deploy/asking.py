@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from contracts.envelope import Message, Payload
 from services.console.local.state import REGION
 from services.console.session import Session
 from tests.deploy.cloud import ACCOUNT, Deployed
@@ -49,18 +50,21 @@ class Asking:
         """The deployed name of a service's function, and of its role."""
         return self.deployed.resource(service.replace("_", "-"))
 
-    def event(self, queue: str, *bodies: str, receipt: str = "") -> Json:
+    def message(self, payload: Payload, run_id: str) -> str:
+        """A command as its sender would put it into a queue."""
+        at = self.session.clock.now()
+        return Message.wrap(payload, message_id=uuid4(), run_id=run_id, occurred_at=at).model_dump_json()
+
+    def event(self, queue: str, *bodies: str, receipt: str = "", receives: int = 1) -> Json:
         """What an event source mapping would hand over; no message is behind it.
 
         With a receipt a function tries to give back what failed.
         """
         arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.deployed.resource(queue)}"
         records = [{"messageId": str(uuid4()), "body": body, "eventSource": "aws:sqs"} for body in bodies]
-        return {
-            "Records": [
-                {**record, "eventSourceARN": arn, "attributes": {}, "receiptHandle": receipt} for record in records
-            ]
-        }
+        more = {"eventSourceARN": arn, "receiptHandle": receipt}
+        attributes = {"ApproximateReceiveCount": str(receives)}
+        return {"Records": [{**record, **more, "attributes": attributes} for record in records]}
 
     async def invoke(self, service: str, event: Mapping[str, Any]) -> Answer:
         """Invoke a function and wait for its answer."""
@@ -68,6 +72,15 @@ class Asking:
         answer = await self.functions.invoke(FunctionName=self.function(service), Payload=json.dumps(event).encode())
         payload = json.loads(await answer["Payload"].read() or b"null")
         return Answer(payload, answer.get("FunctionError"), time.monotonic() - started)
+
+    @asynccontextmanager
+    async def resting(self, service: str) -> AsyncIterator[None]:
+        """A block in which a function is left alone by its queues."""
+        await self.read_queues(service, enabled=False)
+        try:
+            yield
+        finally:
+            await self.read_queues(service, enabled=True)
 
     async def read_queues(self, service: str, *, enabled: bool) -> None:
         """Let a function read its queues, or not."""
@@ -88,12 +101,12 @@ class Asking:
         return list((json.loads(document) if isinstance(document, str) else document)["Statement"])
 
     @asynccontextmanager
-    async def without(self, service: str, policy: str, *sids: str) -> AsyncIterator[None]:
-        """A role without some of its statements, for a block."""
+    async def without(self, service: str, policy: str, *sids: str, instead: Sequence[Json] = ()) -> AsyncIterator[None]:
+        """A role without some of its statements, or with others instead, for a block."""
         statements = await self.statements(service, policy)
         left = [each for each in statements if each["Sid"] not in sids]
         assert len(statements) - len(left) == len(sids), f"{service} has no statements {sids}"
-        await self._put(service, policy, left)
+        await self._put(service, policy, [*left, *instead])
         try:
             yield
         finally:
@@ -105,11 +118,12 @@ class Asking:
             RoleName=self.function(service), PolicyName=policy, PolicyDocument=json.dumps(document)
         )
 
-    async def lines(self, service: str, text: str = "") -> list[Json]:
-        """What a function has logged as JSON so far, or those lines that have a text in them."""
+    async def lines(self, service: str, text: str = "", *, since_ms: int = 0) -> list[Json]:
+        """What a function has logged as JSON since then, or those lines that have a text in them."""
         found: list[Json] = []
         group = f"/aws/lambda/{self.function(service)}"
-        async for page in self.logs.get_paginator("filter_log_events").paginate(logGroupName=group):
+        pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since_ms)
+        async for page in pages:
             for event in page["events"]:
                 message = event["message"].strip()
                 if message.startswith("{") and text in message:

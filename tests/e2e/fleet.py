@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from services.runtime.settings import PROJECT
+from tests.e2e.forked import ForkedProcess
 from tests.emulator_support import Stack
 
 POLL_S = 0.05
@@ -37,29 +38,22 @@ Line = dict[str, Any]
 
 
 class WorkerProcess:
-    """One ``python -m services.{service}.worker``."""
+    """One ``python -m services.{service}.worker``, but for its imports, which were done before (``nursery``)."""
 
     def __init__(self, service: str, environ: Mapping[str, str], log: Path) -> None:
         self.service = service
         self.log = log
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{service}.worker"],
-                env=dict(environ),
-                cwd=PROJECT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        log.touch()
+        self._process = ForkedProcess(f"services.{service}.worker", environ, log)
 
     @property
     def is_alive(self) -> bool:
         """Whether it has not ended yet."""
-        return self._process.poll() is None
+        return self._process.returncode is None
 
     def kill(self) -> None:
         """End it as ``kill -9`` does, and wait until it is gone."""
-        self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
     def pause(self) -> None:
@@ -77,6 +71,7 @@ class WorkerProcess:
     async def ended(self, within_s: float = PATIENCE_S) -> int:
         """Wait for its end; the exit code."""
         await eventually(lambda: not self.is_alive, f"{self.service} ends", within_s)
+        assert self._process.returncode is not None
         return self._process.returncode
 
     def lines(self, event: str | None = None) -> list[Line]:

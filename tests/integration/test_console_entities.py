@@ -151,7 +151,7 @@ def test_a_run_is_asked_for_as_a_whole_or_in_part(bronze: Stack) -> None:
         (("run", "ecommerce", "--payload", '{"load_type": "half"}'), "--payload: load_type: Input should be"),
         (("plan", "ecommerce", "--payload", '{"max_records": 1}'), "--payload: max_records: Extra inputs"),
         (("checkpoint", "versions", ORDERS), "ecommerce.orders has loads in bronze and no checkpoints"),
-        (("catalog", "nyc_311"), "nyc_311 is not landed in bronze"),
+        (("catalog", "conflict_report"), "conflict_report is a chunked job: its rows are in its database"),
         (("quarantine", "replay", "ecommerce.payments"), "a load is not replayed"),
     ],
 )

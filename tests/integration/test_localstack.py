@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
+from random import Random
 
 import pytest
 
@@ -15,7 +16,10 @@ from services.console.local.environment import pointed_at
 from services.console.local.machines import definition_of, machine_arn
 from services.console.local.provision import provision
 from services.runtime.aws.clients import Clients
+from services.runtime.failures import ConflictError
+from services.runtime.multipart import PART_MIN
 from services.runtime.notifications import read_notification
+from tests.integration.append_rows import Checkpoint, rows_at, seconds
 from tests.integration.machine_support import (
     CHUNKED,
     Failure,
@@ -107,6 +111,26 @@ async def test_the_embedded_stacks_provisioner_alone(on_localstack: Clients) -> 
     queue = TOPOLOGY.queue("merge-segments")
     assert int(answer["Attributes"]["VisibilityTimeout"]) == queue.visibility_timeout_s
     assert int(json.loads(answer["Attributes"]["RedrivePolicy"])["maxReceiveCount"]) == queue.max_receives
+
+
+async def test_a_checkpoint_is_appended_to(on_localstack: Clients, localstack: Mapping[str, str]) -> None:
+    """More than 5 MiB of it are copied inside S3; who comes too late is refused; late rows and versions come back."""
+    random = Random(5)  # noqa: S311 - to be the same every time
+    checkpoint = Checkpoint(on_localstack, f"{localstack['TIDEGATE_STACK']}-checkpoints")
+    await checkpoint.merge(rows_at(seconds(0, 14_000), random), "c1")
+    loser_rows = rows_at(seconds(14_000, 7), random)
+    loser = await checkpoint.prepare(loser_rows, "loser")
+    await checkpoint.merge(rows_at(seconds(13_999, 100), random), "c2")
+    await checkpoint.check()
+    with pytest.raises(ConflictError):
+        await loser.put({"commit": "loser"})
+    await checkpoint.merge_despite_death(loser_rows, "c3", 9)
+    await checkpoint.merge(rows_at(seconds(13_500, 5), random), "c4")
+    await checkpoint.check()
+    await checkpoint.restore(1, "c5")
+    await checkpoint.check()
+    assert checkpoint.history[0][0].size > PART_MIN
+    assert all("-" in info.etag for info, _ in checkpoint.history[1:]), "not put together from parts"
 
 
 @pytest.fixture

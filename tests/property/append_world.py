@@ -147,7 +147,7 @@ class AppendWorld:
         self.settle(after)
         assert prepared.size == info.size == len(self.body)
         assert prepared.total_rows == after.num_rows
-        assert prepared.keys is None
+        assert (prepared.key_range, prepared.at_hand) == (None, None), "its rows have no keys of their own"
         assert prepared.max_cursor == greatest(after, self.pipeline.target.order_by)
 
     def settle(self, after: pa.Table) -> None:

@@ -1,12 +1,10 @@
 """A merger over a table of partition files: segments in, files out, and processes that die or sleep in between."""
 
-import asyncio
 import io
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
@@ -16,24 +14,28 @@ from contracts.envelope import Message
 from contracts.pipelines import Pipeline
 from contracts.runs import RunMode, RunState
 from contracts.segments import DESCRIPTOR_KEY, Destination, MergeSegment, SegmentCounts, SegmentDescriptor, Verdict
+from services.merger.adapters.append.assembly import Stores
+from services.merger.adapters.append.strategy import Sizes
 from services.merger.adapters.keys import S3TableKeys
 from services.merger.adapters.loads import S3Loads
 from services.merger.adapters.parts import S3Parts
 from services.merger.adapters.rewrite import Rewrite
+from services.merger.adapters.spans import USUAL, Reading
 from services.merger.adapters.storage import ParquetSegmentReader, S3Manifests
-from services.merger.ports import Ports
+from services.merger.adapters.strategies import BySize
+from services.merger.ports import MergeStrategy, Ports
 from services.merger.use_case.batch import merge_batch
 from services.runtime.completion import Completion
 from services.runtime.conservation import conserve
 from services.runtime.deliveries import Delivery, Outcome
 from services.runtime.ledger import Collection, Run, ScanCounts
 from services.runtime.mirrors import StateMirrors
-from services.runtime.objects import ObjectInfo
 from tests.fakes.checkpoints import FakeCheckpoints
 from tests.fakes.clock import ManualClock
 from tests.fakes.effects import Effects
 from tests.fakes.leases import FakeLeases, LeaseTable
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.multipart import FakeMultipart
 from tests.fakes.network import ScriptedNetwork
 from tests.fakes.objects import FakeObjects
 from tests.fakes.occurrences import FakeOccurrences
@@ -62,6 +64,12 @@ PIPELINE = Pipeline.parse(
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - the source's timestamps have no zone
 SCHEMA = pa.schema([("key", pa.string()), ("created", pa.timestamp("us")), ("said_by", pa.string())])
 TTL_S = 60.0
+TINY = Sizes(target=2, most_groups=6, window_bytes=5_000, ending_bytes=2_000, at_hand_bytes=3_000)
+"""So small that a few merges move, keep, stream and compact groups."""
+RANGED = Reading(whole=0, footer=700, gap=150, span=400)
+"""No file is small enough to be read whole."""
+PART_MIN = 100
+PART_BYTES = 2_000
 T = TypeVar("T")
 
 
@@ -80,38 +88,18 @@ class Mortal(ScriptedNetwork):
         return answer
 
 
-class SleepyObjects(FakeObjects):
-    """A store whose puts into the table wait until they are let go."""
-
-    def __init__(self, objects: FakeObjects, effects: Effects) -> None:
-        super().__init__({}, effects=effects)
-        self.buckets, self.puts = objects.buckets, objects.puts
-        self.asleep, self.awake = asyncio.Event(), asyncio.Event()
-
-    async def put(
-        self,
-        bucket: str,
-        key: str,
-        body: bytes | BinaryIO,
-        *,
-        if_match: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        content_type: str = "application/octet-stream",
-    ) -> ObjectInfo:
-        """See ``ObjectStore``."""
-        if bucket == "processed":
-            self.asleep.set()
-            await self.awake.wait()
-        return await super().put(bucket, key, body, if_match=if_match, metadata=metadata, content_type=content_type)
-
-
 class TableWorld:
-    """One deployment's merger. Nothing moves but by a method."""
+    """One deployment's merger. Nothing moves but by a method.
 
-    def __init__(self) -> None:
+    With ``sizes`` it appends to every file; without, it rewrites them.
+    """
+
+    def __init__(self, sizes: Sizes | None = None) -> None:
+        self.sizes = sizes
         self.clock = ManualClock()
         buckets = {"validated": False, "processed": True, "state": False}
         self.objects = FakeObjects(buckets, clock=self.clock)
+        self.multipart = FakeMultipart(self.objects, smallest=PART_MIN)
         self.ledger = FakeLedger(self.clock)
         self.checkpoints = FakeCheckpoints()
         self.occurrences = FakeOccurrences()
@@ -127,10 +115,18 @@ class TableWorld:
         await self.ledger.start_run(run_id, planned=segments, scan=ScanCounts(), frontier=None, collection=covered)
 
     async def segment(
-        self, run_id: str, segment_id: str, month: int, keys: Sequence[str], *, bad: int = 0, day: str = "2026-03-01"
+        self,
+        run_id: str,
+        segment_id: str,
+        month: int,
+        keys: Sequence[str],
+        *,
+        bad: int = 0,
+        day: str = "2026-03-01",
+        second: int = 0,
     ) -> str:
-        """A validated segment: rows of one month, and so many quarantined ones. Returns its key."""
-        created = [START.replace(month=month) + timedelta(seconds=i) for i in range(len(keys))]
+        """A validated segment: rows of one month from a second on, and so many quarantined ones. Returns its key."""
+        created = [START.replace(month=month) + timedelta(seconds=second + i) for i in range(len(keys))]
         rows = pa.table([list(keys), created, [f"{run_id}/{segment_id}"] * len(keys)], schema=SCHEMA)
         descriptor = SegmentDescriptor(
             segment_id=segment_id,
@@ -151,17 +147,26 @@ class TableWorld:
             self.expected.setdefault(each, "")
         return key
 
-    def ports(self, effects: Effects, objects: FakeObjects | None = None) -> Ports:
+    def strategy(self, objects: FakeObjects, multipart: FakeMultipart) -> MergeStrategy:
+        """How a process merges."""
+        if self.sizes is None:
+            return Rewrite(objects)
+        return BySize(Stores(objects, multipart, PART_MIN, PART_BYTES), append_from=0, sizes=self.sizes)
+
+    def ports(
+        self, effects: Effects, objects: FakeObjects | None = None, multipart: FakeMultipart | None = None
+    ) -> Ports:
         """The merger as one process sees it."""
         objects = objects or self.objects.seen_by(effects)
+        multipart = multipart or self.multipart.seen_by(objects)
         ledger, publisher = self.ledger.seen_by(effects), self.publisher.seen_by(effects)
         checkpoints = self.checkpoints.seen_by(effects)
         watermarks = FakeWatermarks(self.clock)
         return Ports(
             pipelines={PIPELINE.name: PIPELINE},
             segments=ParquetSegmentReader(objects),
-            strategy=Rewrite(objects),
-            keys=S3TableKeys(objects, checkpoints),
+            strategy=self.strategy(objects, multipart),
+            keys=S3TableKeys(objects, checkpoints, reading=USUAL if self.sizes is None else RANGED),
             manifests=S3Manifests(objects, "state"),
             loads=S3Loads(objects, "state"),
             parts=S3Parts(objects),
@@ -197,10 +202,10 @@ class TableWorld:
         ]
         return await merge_batch(ports or self.ports(Effects()), deliveries)
 
-    async def merge_for_good(self, keys: Sequence[str]) -> None:
+    async def merge_for_good(self, keys: Sequence[str], ports: Ports | None = None) -> None:
         """Deliver again until nothing comes back, as the queue does."""
         for _ in range(10):
-            outcome = await self.merge(keys)
+            outcome = await self.merge(keys, ports)
             keys = sorted(outcome.failed)
             if not keys:
                 return
@@ -214,7 +219,8 @@ class TableWorld:
             current = self.objects.buckets["processed"].current(name)
             if current is not None:
                 table = pq.read_table(io.BytesIO(current.body))
-                assert table.column("created").to_pylist() == sorted(table.column("created").to_pylist())
+                if current.info.metadata:
+                    assert table.column("created").to_pylist() == sorted(table.column("created").to_pylist())
                 found += zip(table.column("key").to_pylist(), table.column("said_by").to_pylist(), strict=True)
         return found
 
@@ -230,10 +236,3 @@ class TableWorld:
         table = conserve(run, await self.ledger.segments(run_id))
         assert (table.problems, table.pending_segments) == ((), 0)
         assert run.state is RunState.SUCCEEDED
-
-
-def asleep(world: TableWorld) -> tuple[Ports, SleepyObjects]:
-    """A merger that will sleep right before it puts a file into the table."""
-    effects = Effects()
-    objects = SleepyObjects(world.objects, effects)
-    return replace(world.ports(effects, objects), owner="sleeper"), objects

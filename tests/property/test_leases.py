@@ -114,7 +114,7 @@ def test_the_walk_finds_each_broken_rule(loop: asyncio.AbstractEventLoop, rules:
             machine(loop, lambda: InMemory(rules), skew_s),
             settings=settings(
                 max_examples=5_000,
-                stateful_step_count=60,
+                stateful_step_count=40,
                 deadline=None,
                 database=None,
                 derandomize=True,

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from contracts.runs import RunState
 from tests.fakes.effects import Effects, KilledError, KillSwitch
-from tests.property.table_world import TTL_S, TableWorld, asleep
+from tests.property.table_sleepers import asleep
+from tests.property.table_world import TTL_S, TableWorld
 
 
 async def two_months(world: TableWorld) -> list[str]:
@@ -143,17 +144,17 @@ BATCHES = st.lists(
 @given(runs=BATCHES)
 def test_any_sequence_of_runs_kills_and_redeliveries_is_exact(runs: list[tuple[Batch, int | None, bool]]) -> None:
     """Runs over overlapping keys, each killed somewhere or not, redelivered at once or only at the end."""
-    asyncio.run(_walk(runs))
+    asyncio.run(walk(TableWorld(), runs, days=len(runs)))
 
 
-async def _walk(runs: list[tuple[Batch, int | None, bool]]) -> None:
-    world = TableWorld()
+async def walk(world: TableWorld, runs: list[tuple[Batch, int | None, bool]], *, days: int) -> None:
+    """Merge the runs, on so many days in turn; at the end everything was redelivered, and the table is exact."""
     late: list[str] = []
     for number, (segments, kill_at, at_once) in enumerate(runs):
         run_id = f"r{number}"
         await world.open_run(run_id, len(segments))
         keys = [
-            await world.segment(run_id, f"s{i}", month, carried, day=f"2026-03-{number + 1:02}")
+            await world.segment(run_id, f"s{i}", month, carried, day=f"2026-03-{number % days + 1:02}")
             for i, (month, carried) in enumerate(segments)
         ]
         try:

@@ -123,7 +123,7 @@ class Provisioner:
         unless_exists(lambda: self._s3.create_bucket(Bucket=name, **place))
         if bucket["versioned"]:
             self._s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-        rules = [
+        rules: list[dict[str, Any]] = [
             {"ID": identity, "Status": "Enabled", "Filter": {"Prefix": ""}, action: {unit: bucket[setting]}}
             for identity, setting, action, unit in (
                 ("expire", "expire_days", "Expiration", "Days"),
@@ -137,6 +137,9 @@ class Provisioner:
             )
             if bucket[setting]
         ]
+        for rule in rules:
+            if rule["ID"] == "expire-noncurrent" and bucket["noncurrent_keep"]:
+                rule["NoncurrentVersionExpiration"]["NewerNoncurrentVersions"] = bucket["noncurrent_keep"]
         if rules:
             self._s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules})
 

@@ -1,4 +1,4 @@
-"""``tidegate catalog``: bronze entities as Glue table definitions."""
+"""``tidegate catalog``: what pipelines write as Glue table definitions."""
 
 import asyncio
 from typing import Annotated, Any
@@ -7,11 +7,10 @@ import typer
 
 from contracts.pipelines import Pipeline
 from contracts.targets import BronzeTarget
-from services.console.catalog import table_of
+from services.console.catalog import places, table_of, written_table
 from services.console.commands.run import Entities
 from services.console.output import emit_json
 from services.console.session import Session, open_session
-from services.runtime.failures import BadDeclarationError
 
 
 def register(app: typer.Typer) -> None:
@@ -19,11 +18,13 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def catalog(
-        pipeline: Annotated[str, typer.Argument(help="group of entities, or one entity's pipeline")],
+        pipeline: Annotated[str, typer.Argument(help="pipeline, or group of entities")],
         entities: Entities = None,
-        database: Annotated[str | None, typer.Option(help="Glue database; default: {stack}_{group}")] = None,
+        database: Annotated[
+            str | None, typer.Option(help="Glue database; default: {stack}_{pipeline or group}")
+        ] = None,
     ) -> None:
-        """Print the Glue tables of entities in bronze as JSON, with the columns of all their recorded schemas."""
+        """Print Glue tables as JSON: columns as declared, or of entities those of all their recorded schemas."""
         asyncio.run(_catalog(pipeline, entities or [], database))
 
 
@@ -36,12 +37,16 @@ async def _catalog(name: str, entities: list[str], database: str | None) -> None
 
 
 async def _table(session: Session, pipeline: Pipeline, database: str) -> dict[str, Any] | None:
-    """The table of one entity; None where none of its schemas was recorded, as no load was planned yet."""
+    """The table of one output; None of an entity none of whose schemas was recorded, as no load was planned yet."""
+    bucket = session.destination(pipeline).bucket
     if not isinstance(pipeline.target, BronzeTarget):
-        raise BadDeclarationError(f"{pipeline.name} is not landed in bronze; only entities have Glue tables")
+        neighbours = {
+            name: places(each) for name, each in session.pipelines.items() if session.destination(each).bucket == bucket
+        }
+        return written_table(database, pipeline, bucket, neighbours)
     history = await session.entity_schemas.history(pipeline.watermark)
     if not history:
         return None
-    location = f"s3://{session.destination(pipeline).bucket}/{pipeline.target.prefix}{pipeline.entity}/"
+    location = f"s3://{bucket}/{pipeline.target.prefix}{pipeline.entity}/"
     versions = [recorded.fields for recorded in history]
     return table_of(database, pipeline.entity, location, versions, pipeline.description)

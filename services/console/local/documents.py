@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from contracts.topology import Bucket
 
 if TYPE_CHECKING:
-    from types_aiobotocore_s3.type_defs import LifecycleRuleTypeDef
+    from types_aiobotocore_s3.type_defs import LifecycleRuleTypeDef, NoncurrentVersionExpirationTypeDef
 
 
 def lifecycle(bucket: Bucket) -> "list[LifecycleRuleTypeDef]":
@@ -22,12 +22,15 @@ def lifecycle(bucket: Bucket) -> "list[LifecycleRuleTypeDef]":
             }
         )
     if bucket.noncurrent_expire_days:
+        expiration: NoncurrentVersionExpirationTypeDef = {"NoncurrentDays": bucket.noncurrent_expire_days}
+        if bucket.noncurrent_keep:
+            expiration["NewerNoncurrentVersions"] = bucket.noncurrent_keep
         rules.append(
             {
                 "ID": "expire-noncurrent",
                 "Status": "Enabled",
                 "Filter": {"Prefix": ""},
-                "NoncurrentVersionExpiration": {"NoncurrentDays": bucket.noncurrent_expire_days},
+                "NoncurrentVersionExpiration": expiration,
             }
         )
     if bucket.abort_incomplete_days:

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aioboto3
 from botocore.exceptions import ClientError
 
 from contracts.envelope import Json
 from contracts.topology import StateMachine
-from services.runtime.aws.clients import Clients
+from services.runtime.aws.clients import Clients, sdk_session
 from services.runtime.aws.errors import code_of, translated
 from services.runtime.failures import BadDeclarationError, MissingObjectError, TemporaryError
 from services.runtime.settings import PROJECT
@@ -82,7 +81,7 @@ async def _create_role(name: str, queues: list[str]) -> str:
     trust = _policy({"Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"})
     iam: Any
     with translated(f"create role {name}"):
-        async with aioboto3.Session().client("iam") as iam:
+        async with sdk_session().client("iam") as iam:
             try:
                 role = (await iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust))["Role"]
             except ClientError as error:

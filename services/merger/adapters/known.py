@@ -9,48 +9,13 @@ import pyarrow.parquet as pq
 
 from contracts.fields import EntityField
 from contracts.loads import LoadPart
+from services.merger.adapters.spans import USUAL, Pinned, Spans, read_end
 from services.merger.adapters.types import RECORD_HASH, cursor_scalar, schema_of
 from services.merger.core.duplicates import Identities, joined
 from services.runtime.failures import CorruptCheckpointError
-from services.runtime.objects import ObjectStore, Span
+from services.runtime.objects import ObjectStore
 
-WHOLE_BYTES = 1024 * 1024
-"""Parts up to this size are read in one request; of larger ones the footer, then the columns that are needed."""
-FOOTER_BYTES = 64 * 1024
-
-
-class _Spans(io.RawIOBase):
-    """A file of which some spans are in memory; reading others is a defect."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._spans: list[tuple[int, bytes]] = []
-        self._at = 0
-
-    def add(self, offset: int, body: bytes) -> None:
-        self._spans.append((offset, body))
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        end = self._size if size < 0 else min(self._at + size, self._size)
-        for offset, body in self._spans:
-            if offset <= self._at and end <= offset + len(body):
-                found = body[self._at - offset : end - offset]
-                self._at = end
-                return found
-        raise EOFError(f"bytes {self._at} to {end} were not fetched")
+READING = USUAL
 
 
 async def known_rows(
@@ -59,6 +24,7 @@ async def known_rows(
     """Identities of a part's rows at and after a cursor; None where it has none.
 
     Raises:
+        ConflictError: it changed while it was read.
         CorruptCheckpointError: the part cannot be read as one.
         MissingObjectError: it is gone.
     """
@@ -76,19 +42,15 @@ async def known_rows(
 
 
 async def _opened(objects: ObjectStore, bucket: str, part: LoadPart, names: Sequence[str]) -> pq.ParquetFile:
-    if part.size <= WHOLE_BYTES:
-        return pq.ParquetFile(io.BytesIO((await objects.get(bucket, part.key)).body))
-    tail = await objects.get(bucket, part.key, span=Span(None, FOOTER_BYTES))
-    needed = int.from_bytes(tail.body[-8:-4], "little") + 8
-    if needed > len(tail.body):
-        tail = await objects.get(bucket, part.key, span=Span(None, needed))
-    metadata = pq.read_metadata(io.BytesIO(tail.body))
-    file = _Spans(tail.info.size)
+    end = await read_end(objects, bucket, part.key, part.size, READING)
+    if len(end.body) == end.info.size:
+        return pq.ParquetFile(io.BytesIO(end.body))
+    metadata = pq.read_metadata(io.BytesIO(end.body))
+    file, version = Spans(end.info.size), Pinned(objects, bucket, end.info)
     for group in range(metadata.num_row_groups):
         for number in range(metadata.num_columns):
             column = metadata.row_group(group).column(number)
             if column.path_in_schema in names:
                 start = column.dictionary_page_offset or column.data_page_offset
-                span = Span(start, column.total_compressed_size)
-                file.add(start, (await objects.get(bucket, part.key, version_id=tail.info.version_id, span=span)).body)
+                file.add(start, await version.read(start, start + column.total_compressed_size))
     return pq.ParquetFile(file, metadata=metadata, pre_buffer=False)

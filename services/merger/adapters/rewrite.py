@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from contracts.pipelines import Pipeline
 from contracts.segments import Destination
+from services.merger.adapters.key_column import Range, range_of
 from services.merger.adapters.tables import greatest, keys_of, schema_of, sort_stable, to_parquet
+from services.merger.ports import AtHand
 from services.runtime.failures import ConflictError, CorruptCheckpointError, MissingObjectError
 from services.runtime.objects import IF_ABSENT, ObjectInfo, ObjectStore
 
@@ -30,13 +32,18 @@ class PreparedRewrite:
     body: bytes
     total_rows: int
     max_cursor: str | None
-    keys: pa.ChunkedArray | None = None
+    key_range: Range | None = None
     strategy: str = "rewrite"
 
     @property
     def size(self) -> int:
         """Bytes of the new object."""
         return len(self.body)
+
+    @property
+    def at_hand(self) -> AtHand | None:
+        """All of it; None where rows have no key of their own."""
+        return None if self.key_range is None else AtHand(0, self.body)
 
     async def put(self, metadata: Mapping[str, str]) -> ObjectInfo:
         """See the port."""
@@ -74,7 +81,7 @@ class Rewrite:
             body,
             merged.num_rows,
             greatest(merged, pipeline.target.order_by),
-            keys_of(merged, pipeline),
+            range_of(keys_of(merged, pipeline)),
         )
 
     async def prepare_restored(
@@ -93,7 +100,7 @@ class Rewrite:
             body,
             merged.num_rows,
             greatest(merged, pipeline.target.order_by),
-            keys_of(merged, pipeline),
+            range_of(keys_of(merged, pipeline)),
         )
 
     async def _read(self, destination: Destination, base: ObjectInfo) -> bytes:

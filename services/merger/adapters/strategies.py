@@ -42,8 +42,5 @@ class BySize:
 
     def _may_append(self, pipeline: Pipeline, size: int) -> bool:
         return is_worth_appending(
-            size,
-            self._append_from,
-            has_unique_keys=pipeline.row_key is not None,
-            is_ordered_by_integers=Layout.of(pipeline).is_ordered_by_integers,
+            size, self._append_from, is_ordered_by_integers=Layout.of(pipeline).is_ordered_by_integers
         )

@@ -13,16 +13,14 @@ from enum import Enum
 TARGET_ROWS = 131_072
 """Rows of a full group. It does not grow with the file: all full groups would stop being full at once."""
 GROUPS = 100
-"""Groups beyond which a file is compacted; the footers between them take about 0.8 KB times half their square."""
+"""Groups beyond which a file is compacted; the footers between them take about 1.6 KB times half their square."""
 COMPACTED_GROUPS = GROUPS // 2
 """Groups that a compaction leaves at most, while they are smaller than LARGEST_GROUP_ROWS."""
-LARGEST_GROUP_ROWS = 1_048_576
-"""A late row moves a whole group, so groups are not made larger than this."""
-WINDOW_BYTES = 64 * 1024 * 1024
-WINDOW_TARGETS = 4
-"""Bytes of groups that are read at once, and rows, in targets: rows may take many times their bytes once they are read.
-An end of the file that is longer is merged piece by piece while it is sent, so that very late rows cost time, not
-memory."""
+LARGEST_GROUP_ROWS = 524_288
+"""A group that is written is held in memory, and a late row moves a whole one: groups are not made larger than this."""
+WINDOW_BYTES = 8 * 1024 * 1024
+"""Bytes of groups that are read at once. An end of the file that is longer is merged piece by piece while it is sent:
+very late rows cost time, not memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def plan(
         way, kept = Way.COMPACTED, 0
         moved = new_rows + sum(group.rows for group in groups)
         group_rows = compacted_rows(moved, target, most_groups)
-    return Plan(way, kept, group_rows, moved, windows(groups, kept, window_bytes, WINDOW_TARGETS * target))
+    return Plan(way, kept, group_rows, moved, windows(groups, kept, window_bytes))
 
 
 def kept_groups(groups: Sequence[Group], earliest: int, new_rows: int, target: int) -> int:
@@ -110,23 +108,17 @@ def group_limit(groups: Sequence[Group], new_rows: int, target: int, most_groups
     return max(most_groups, 2 * -(-total // compacted_rows(total, target, most_groups)))
 
 
-def windows(groups: Sequence[Group], first: int, most_bytes: int, most_rows: int) -> tuple[tuple[int, int], ...]:
-    """Neighbouring groups from ``first`` on that are read at once: together within the limits, or one alone."""
+def windows(groups: Sequence[Group], first: int, most_bytes: int) -> tuple[tuple[int, int], ...]:
+    """Neighbouring groups from ``first`` on that are read at once: together within the limit, or one alone."""
     found: list[tuple[int, int]] = []
-    start, rows = first, 0
+    start = first
     for number in range(first, len(groups)):
-        group = groups[number]
-        rows += group.rows
-        if number > start and (group.end - groups[start].start > most_bytes or rows > most_rows):
+        if number > start and groups[number].end - groups[start].start > most_bytes:
             found.append((start, number))
-            start, rows = number, group.rows
+            start = number
     return (*found, (start, len(groups))) if start < len(groups) else ()
 
 
-def is_worth_appending(size: int, append_from: int, *, has_unique_keys: bool, is_ordered_by_integers: bool) -> bool:
-    """Whether a file of so many bytes is appended to.
-
-    Of a table with unique keys every key of a file has to be known after a merge, so there it is read anyway; and only
-    of integers and times are statistics the very values, whatever these are.
-    """
-    return size >= append_from and not has_unique_keys and is_ordered_by_integers
+def is_worth_appending(size: int, append_from: int, *, is_ordered_by_integers: bool) -> bool:
+    """Whether a file of so many bytes is appended to: only of integers and times are statistics the very values."""
+    return size >= append_from and is_ordered_by_integers

@@ -127,8 +127,8 @@ async def commit(
     except (ConflictError, UnreachableError) as error:
         info = await _after_unknown_outcome(ports, manifest, error)
     await settle(ports, pipeline, manifest, key, info.etag, info.version_id)
-    if prepared.keys is not None:
-        ports.keys.remember(manifest.destination.bucket, info, prepared.keys)
+    if prepared.at_hand is not None:
+        await ports.keys.remember(pipeline, manifest.destination.bucket, info, prepared.at_hand)
     log.info(
         "committed",
         kind=manifest.kind,

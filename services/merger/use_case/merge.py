@@ -134,23 +134,13 @@ async def commit_rows(
         total_rows=prepared.total_rows,
         new_rows=new_rows,
         max_cursor=prepared.max_cursor,
-        key_range=key_range(prepared),
+        key_range=prepared.key_range,
         segments=settlements,
         occurrences=[segment.occurrences[i] for segment, share in parts if segment.occurrences for i in share.new_rows],
     )
     with ports.telemetry.segment("commit"):
         await commit(ports, pipeline, current, lease, prepared, manifest)
     _report(ports, pipeline, [s.settlement for s in settlements], manifest, prepared, started)
-
-
-def key_range(prepared: Prepared) -> tuple[str, str] | None:
-    """Least and greatest unique key of a new content; None where rows have none, or there are no rows."""
-    import pyarrow.compute as pc  # noqa: PLC0415 - as below
-
-    if prepared.keys is None or len(prepared.keys) == 0:
-        return None
-    ends = pc.min_max(prepared.keys).as_py()
-    return ends["min"], ends["max"]
 
 
 def _new_rows(parts: Sequence[tuple[LoadedSegment, SegmentShare]]) -> "pa.Table":

@@ -9,7 +9,6 @@ from contracts.pipelines import Pipeline
 from services.merger.core.commits import lease_resource
 from services.merger.ports import Ports
 from services.merger.use_case.commit import Current, checkpoint_name, commit, new_commit_id, standing_despite_damage
-from services.merger.use_case.merge import key_range
 from services.runtime.checkpoints import STAMP_VERSION, Commit, Head
 from services.runtime.failures import ConflictError, MissingObjectError, PermanentError
 from services.runtime.leases import Lease, held
@@ -90,7 +89,7 @@ async def _commit_earlier(
         total_rows=prepared.total_rows,
         new_rows=0,
         max_cursor=prepared.max_cursor,
-        key_range=key_range(prepared),
+        key_range=prepared.key_range,
         occurrences=returning,
         restored=command.version,
         undone=(command.version + 1, version - 1) if undoes else None,

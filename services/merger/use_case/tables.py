@@ -18,7 +18,7 @@ from contracts.segments import Destination
 from services.merger.core.commits import SegmentShare, lease_resource, share_out
 from services.merger.ports import LoadedSegment, Ports
 from services.merger.use_case.commit import Current, commit, new_commit_id, reconcile
-from services.merger.use_case.merge import commit_rows, key_range
+from services.merger.use_case.merge import commit_rows
 from services.merger.use_case.settling import claim_verdicts, settle_without_rows, unsettled, until_committed
 from services.runtime.leases import Lease
 from services.runtime.occurrences import Mark
@@ -124,7 +124,7 @@ async def _commit_nothing(
         total_rows=prepared.total_rows,
         new_rows=0,
         max_cursor=prepared.max_cursor,
-        key_range=key_range(prepared),
+        key_range=prepared.key_range,
     )
     await commit(ports, pipeline, current, lease, prepared, manifest)
 

@@ -2,11 +2,13 @@
 
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+from botocore.loaders import Loader
 from botocore.utils import parse_timestamp as parse_any_timestamp
 
 if TYPE_CHECKING:
@@ -36,10 +38,28 @@ def parse_timestamp(text: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _sdk_session() -> AioSession:
+def sdk_session() -> aioboto3.Session:
+    """A session with the settings that the environment has now.
+
+    The SDK's descriptions of services are shared by the sessions of a process: parsing them takes most of the time of
+    opening a client.
+    """
     session = AioSession()
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_timestamp)
-    return session
+    if session.get_config_variable("data_path") is None:
+        session.register_component("data_loader", _descriptions())
+    return aioboto3.Session(botocore_session=session)
+
+
+class _Descriptions(Loader):
+    @property
+    def search_paths(self) -> list[str]:
+        return list(super().search_paths)  # a copy, because every session adds to it
+
+
+@cache
+def _descriptions() -> Loader:
+    return _Descriptions()
 
 
 class Clients:
@@ -58,7 +78,7 @@ class Clients:
 
     def __init__(self, *services: Service, retries: int = 4) -> None:
         self._services = services or SERVICES
-        self._session = aioboto3.Session(botocore_session=_sdk_session())
+        self._session = sdk_session()
         self._stack = AsyncExitStack()
         self._retries = retries
 

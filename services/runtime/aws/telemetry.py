@@ -13,9 +13,12 @@ from typing import Protocol, TextIO
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from services.runtime.aws.xray import xray_recorder
+from services.runtime.settings import Settings
 from services.runtime.telemetry import Unit
 
 NAMESPACE = "Tidegate"
+STACK, SERVICE = "stack", "service"
+"""Dimensions of every metric. The stack's keeps two stacks of one account and region apart."""
 MOST_VALUES = 99
 """Values, and metrics, in one EMF object. The format allows 100, at which Powertools would print on its own."""
 
@@ -34,13 +37,14 @@ def telemetry_of(service: str, environ: Mapping[str, str]) -> "EmfTelemetry":
     """The telemetry of a service that runs in this environment: metrics always, traces where there is a daemon.
 
     Raises:
-        BadDeclarationError: the daemon's address is not one.
+        BadDeclarationError: the stack's name or the daemon's address is not one.
     """
-    return EmfTelemetry(service, recorder=xray_recorder(service, environ))
+    stack = Settings.read(environ).stack
+    return EmfTelemetry(service, stack, recorder=xray_recorder(service, environ))
 
 
 class EmfTelemetry:
-    """``Telemetry`` of one service.
+    """``Telemetry`` of one service of a stack.
 
     ``stream`` defaults to standard output; ``recorder`` (see ``xray_recorder``) to none, and then a segment costs
     nothing.
@@ -49,12 +53,14 @@ class EmfTelemetry:
     def __init__(
         self,
         service: str,
+        stack: str,
         *,
         namespace: str = NAMESPACE,
         stream: TextIO | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         self._service = service
+        self._stack = stack
         self._namespace = namespace
         self._stream = stream
         self._recorder = recorder
@@ -64,7 +70,12 @@ class EmfTelemetry:
         """Record one value; a name must keep its unit between two flushes of the same dimensions.
 
         A full EMF object is written at once.
+
+        Raises:
+            ValueError: another unit than before, or a dimension that every metric has already.
         """
+        if taken := dimensions.keys() & {STACK, SERVICE}:
+            raise ValueError(f"metric {name}: every metric has the dimension {min(taken)} already")
         key = tuple(sorted(dimensions.items()))
         group = self._pending.setdefault(key, {})
         known, values = group.setdefault(name, (unit, []))
@@ -86,6 +97,7 @@ class EmfTelemetry:
 
     def _write(self, dimensions: Dimensions, group: dict[str, tuple[Unit, list[float]]]) -> None:
         metrics = EphemeralMetrics(namespace=self._namespace, service=self._service)
+        metrics.add_dimension(STACK, self._stack)
         for dimension, text in dimensions:
             metrics.add_dimension(dimension, text)
         for name, (unit, values) in group.items():

@@ -1,11 +1,11 @@
 """The worker shell: long polling with a visibility heartbeat, bounded concurrency and a graceful stop.
 
 A worker runs a few *lanes* side by side. A lane gathers a batch (as an event source mapping would: until it is full
-or its window has passed, or until what it holds is work enough), hands it to the use case, deletes what is done and
-gives back what failed. While a lane holds messages, a heartbeat keeps them hidden; a killed worker's messages reappear
-after ``visibility_s``, not after the much longer timeout that Lambda needs. On SIGTERM a lane gives back what it has
-only gathered and finishes what it has begun. It lets its long poll end by itself: SQS goes on with a poll whose client
-is gone and may still hide messages for it, so that stopping takes up to ``poll_s`` but delays nothing for others.
+or its window has passed, or until it wants nothing more: see ``weight``), hands it to the use case, deletes what is
+done and gives back what failed. While a lane holds messages, a heartbeat keeps them hidden; a killed worker's messages
+reappear after ``visibility_s``, not after the much longer timeout that Lambda needs. On SIGTERM a lane gives back what
+it has only gathered and finishes what it has begun. It lets its long poll end by itself: SQS goes on with a poll whose
+client is gone and may still hide messages for it, so stopping takes up to ``poll_s`` but delays nothing for others.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from services.runtime.deliveries import BatchHandler, Delivery, Outcome
 from services.runtime.failures import TemporaryError, TidegateError, UnreachableError
 from services.runtime.settings import LaneSettings
 from services.runtime.shells.inbox import Held, Inbox
-from services.runtime.shells.weight import is_enough
+from services.runtime.shells.weight import Wants, wanted
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 HEARTBEATS_PER_VISIBILITY = 3
 UNREACHABLE_PAUSE_S = 2.0
+SEVERAL = 2
+"""Messages of one answer after which more may be waiting: one that comes alone is not kept back for another request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class WorkerOptions:
     poll_s: int = 20
     visibility_s: int = 30
     grace_s: float = 30.0
-    is_enough: Callable[[Sequence[Delivery]], bool] = lambda _: False
-    """Whether what was gathered is worth handling before the window is over."""
+    wanted: Callable[[Sequence[Delivery]], Wants] = lambda _: Wants.MORE
+    """What it still wants, having gathered these."""
 
 
 class Worker:
@@ -96,11 +98,13 @@ class Worker:
     async def _gather(self, inbox: Inbox, held: list[Held]) -> None:
         loop = asyncio.get_running_loop()
         deadline: float | None = None
+        wants = Wants.MORE
         while not self._stopping.is_set() and len(held) < self._options.batch_size:
             left = math.inf if deadline is None else deadline - loop.time()
             if left <= 0:
                 return
-            missing, wait_s = self._options.batch_size - len(held), min(left, self._options.poll_s)
+            missing = self._options.batch_size - len(held)
+            wait_s = 0 if wants is Wants.WAITING else min(left, self._options.poll_s)
             try:
                 received = await inbox.receive(missing, wait_s=wait_s, hidden_s=self._options.visibility_s)
             except (UnreachableError, TemporaryError):
@@ -108,7 +112,8 @@ class Worker:
                     raise
                 return  # what was gathered so far is a batch; the next one meets the trouble again
             held.extend(received)
-            if self._options.is_enough([h.delivery for h in held]):
+            wants = self._options.wanted([h.delivery for h in held])
+            if wants is Wants.NOTHING or (wants is Wants.WAITING and len(received) < SEVERAL):
                 return
             if not received:  # a long poll of at least a second found nothing: the queue is drained
                 return
@@ -203,12 +208,13 @@ def main(
     *,
     lanes_of: Callable[[S], Mapping[str, int]] | None = None,
     stands_for_more: str | None = None,
+    commits_together: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Run a service's worker until it is stopped; queues go by their logical names.
 
     ``lanes_of`` says of a service with several queues how many batches of each are handled side by side;
-    ``stands_for_more`` see ``is_enough``.
+    ``stands_for_more`` and ``commits_together`` see ``weight.wanted``.
 
     Raises:
         SystemExit: with one line, when the settings or a declaration are wrong.
@@ -216,15 +222,16 @@ def main(
     try:
         settings = settings_type.read(environ)
         lanes = {queue: settings.lanes} if lanes_of is None else lanes_of(settings)
-        queues = {
-            settings.resource(name): _options(name, count, settings, stands_for_more) for name, count in lanes.items()
-        }
+        batches = partial(wanted, stands_for_more=stands_for_more, commits_together=commits_together)
+        queues = {settings.resource(name): _options(name, count, settings, batches) for name, count in lanes.items()}
         asyncio.run(run_workers(queues, build))
     except* TidegateError as group:
         raise SystemExit("; ".join(str(error) for error in _leaves(group))) from group
 
 
-def _options(queue: str, lanes: int, settings: LaneSettings, stands_for_more: str | None) -> WorkerOptions:
+def _options(
+    queue: str, lanes: int, settings: LaneSettings, batches: Callable[[Sequence[Delivery]], Wants]
+) -> WorkerOptions:
     declared = TOPOLOGY.queue(queue)
     return WorkerOptions(
         batch_size=declared.batch_size,
@@ -233,7 +240,7 @@ def _options(queue: str, lanes: int, settings: LaneSettings, stands_for_more: st
         poll_s=settings.poll_s,
         visibility_s=settings.visibility_s,
         grace_s=settings.grace_s,
-        is_enough=partial(is_enough, stands_for_more=stands_for_more),
+        wanted=batches,
     )
 
 

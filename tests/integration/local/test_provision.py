@@ -8,7 +8,14 @@ from contracts.topology import TOPOLOGY
 from services.console.local.provision import load_topology, provision
 from services.runtime.aws.clients import Clients
 from services.runtime.failures import BadDeclarationError, UnreachableError
-from tests.emulator_support import Stack
+from tests.emulator_support import Stack, provision_anew
+
+
+@pytest.fixture
+def stack(empty_stack: Stack) -> Stack:
+    """Made by the code under test, not after the pattern of another test's."""
+    provision_anew(empty_stack)
+    return empty_stack
 
 
 async def receive(clients: Clients, url: str) -> list[dict[str, object]]:

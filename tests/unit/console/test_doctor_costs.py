@@ -1,13 +1,18 @@
 """The table of docs/costs.md, and the sums behind it."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 import pytest
 
 from bench.costs import prices
-from bench.costs.counting import Bill
-from bench.costs.measure import RESULTS
+from bench.costs.counting import Bill, Span, round_trips, waiting_s
+from bench.costs.figures import RESULTS, Scenario, measured, seconds_rows, units_rows
+from bench.costs.mapping import event_of
 from bench.costs.model import Day, Model
+from bench.costs.seconds import CPU, ELSEWHERE, LATENCY_S, VCPU_MB, WAITS, billed_s
 from bench.costs.table import lines
 from services.runtime.settings import PROJECT
+from services.runtime.shells.lambda_batch import read_batch
 
 
 def test_the_documented_table_is_the_computed_one() -> None:
@@ -42,13 +47,39 @@ def test_transactions_take_two_units_and_large_items_more() -> None:
     assert bill.units["dynamodb read units"] == 3
 
 
-def test_work_is_counted_from_the_last_question_to_the_last_deletion() -> None:
-    """A poll that brings nothing costs nothing here; messages deleted one after another are one batch."""
-    bill = Bill()
-    bill.sqs("ReceiveMessage", {"QueueUrl": "http://x/1/jobs"}, b"{}")
-    assert bill.units["sqs requests"] == 0
-    bill.sqs("ReceiveMessage", {"QueueUrl": "http://x/1/jobs"}, b'{"Messages": [{"ReceiptHandle": "a"}]}')
-    for handle in "ab":
-        bill.sqs("DeleteMessage", {"QueueUrl": "http://x/1/jobs", "ReceiptHandle": handle}, b"{}")
-    assert bill.busy()[0] == 1
-    assert bill.units["sqs requests"] == 3
+def test_round_trips_are_the_longest_chain_of_requests() -> None:
+    """Requests side by side wait once; of several chains the one that takes longest at AWS counts."""
+    reads = [Span("s3", 0.0, 1.0), Span("s3", 0.1, 1.2), Span("s3", 0.2, 1.1)]
+    after = [Span("dynamodb", 1.1, 1.2), Span("s3", 1.1, 1.5), Span("dynamodb", 1.6, 1.7)]
+    assert round_trips([*after, *reads]) == {"s3": 2, "dynamodb": 1}
+    assert round_trips([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "seconds"), [(0.0, 10.0, 3.5), (1.5, 10.0, 2.5), (0.0, 2.5, 2.0), (3.5, 4.5, 0.0)]
+)
+def test_waiting_is_counted_once(since: float, until: float, seconds: float) -> None:
+    """Seconds in which several requests are under way are counted once, and only those of the invocation."""
+    spans = [Span("s3", 5.0, 6.0), Span("s3", 1.0, 2.0), Span("s3", 0.5, 3.0), Span("s3", 2.0, 2.5)]
+    assert waiting_s(spans, since, until) == pytest.approx(seconds)
+
+
+def test_seconds_are_processor_time_round_trips_and_waiting_for_others() -> None:
+    """A function with less memory than a whole vCPU takes longer to compute, but not to wait."""
+    asked = {CPU: 1.0, ELSEWHERE: 0.5, WAITS + "s3": 2.0, WAITS + "dynamodb": 4.0}
+    waits = 2 * LATENCY_S["s3"] + 4 * LATENCY_S["dynamodb"] + 0.5
+    assert billed_s("merger", asked) == pytest.approx(1.0 + waits)
+    assert billed_s("planner", asked) == pytest.approx(VCPU_MB / 1024 + waits)
+
+
+@pytest.mark.parametrize("rows", [units_rows, seconds_rows])
+def test_the_documented_figures_are_the_measured_ones(rows: Callable[[Iterable[Scenario]], Iterator[str]]) -> None:
+    """Whoever measures anew must print the tables of units and seconds anew."""
+    assert "\n".join(rows(measured())) in (PROJECT / "docs" / "costs.md").read_text(encoding="utf-8")
+
+
+def test_messages_become_the_event_that_a_function_gets() -> None:
+    """With the ids by which it reports failures, and the name of the queue."""
+    message = {"MessageId": "1", "ReceiptHandle": "r", "Body": "{}", "Attributes": {"ApproximateReceiveCount": "2"}}
+    (delivery,) = read_batch(event_of("tidegate-plan-requests", [message]))
+    assert (delivery.id, delivery.body, delivery.receives, delivery.queue) == ("1", "{}", 2, "tidegate-plan-requests")

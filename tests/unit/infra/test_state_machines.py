@@ -1,9 +1,10 @@
 """The definitions of the state machines, as they are read from their files."""
 
+import importlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -61,6 +62,52 @@ def tasks(file: str) -> dict[str, Json]:
 @pytest.fixture(params=sorted(MACHINES))
 def file(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def findings() -> Callable[[Json], list[str]]:
+    """What breaks the schema of the Amazon States Language, which cfn-lint has, with keywords that only it knows."""
+    read = importlib.import_module("cfnlint.helpers").load_resource
+    schema = read(importlib.import_module("cfnlint.data.schemas.other.step_functions"), "statemachine.json")
+    validator = importlib.import_module("cfnlint.jsonschema").StandardValidator(schema)
+
+    def found(definition: Json) -> list[str]:
+        return [f"{'/'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(definition)]
+
+    return found
+
+
+def test_a_definition_keeps_the_schema_of_its_language(file: str, findings: Callable[[Json], list[str]]) -> None:
+    """Every state has the fields that its type must have, and no other."""
+    assert findings(json.loads(definition_of(MACHINES[file], URL))) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        ({"Next": None}, ": Only one of ['Next', 'End'] is a required property"),
+        ({"HeartbeatSeconds": "600"}, "/HeartbeatSeconds: '600' is not of type 'number'"),
+        ({"Heartbeat": 600}, "/Heartbeat: Additional properties are not allowed"),
+        ({"Retry": [{"MaxAttempts": 1}]}, "/Retry/0: 'ErrorEquals' is a required property"),
+        ({"Type": "Tasks"}, "/Type: 'Tasks' is not one of"),
+    ],
+)
+@pytest.mark.parametrize(
+    "place", ["States/ExecuteTask01", "States/ProcessTask02Chunks/ItemProcessor/States/ProcessSingleChunk"]
+)
+def test_what_breaks_the_schema_is_found(
+    place: str, change: dict[str, Json], finding: str, findings: Callable[[Json], list[str]]
+) -> None:
+    """At any depth, and before AWS refuses it in an apply."""
+    definition = json.loads(definition_of(MACHINES["phase_2.asl.json"], URL))
+    state = definition
+    for name in place.split("/"):
+        state = state[name]
+    changed = {name: value for name, value in (state | change).items() if value is not None}
+    state.clear()
+    state.update(changed)
+    [found] = findings(definition)
+    assert found.startswith(f"{place}{finding}")
 
 
 def test_every_state_is_reached_and_leads_to_an_end(file: str) -> None:

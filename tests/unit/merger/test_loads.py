@@ -12,6 +12,7 @@ from contracts.checkpoints import RestoreCheckpoint
 from contracts.loads import WriteParts
 from contracts.runs import LoadType, RunState
 from contracts.segments import Destination, MergeSegment
+from services.merger.adapters.spans import Reading
 from services.runtime.ledger import Step
 from tests.property.publish_world import Load, Order, PublishWorld, entity
 
@@ -212,8 +213,7 @@ async def test_a_large_day_is_written_in_windows(monkeypatch: pytest.MonkeyPatch
 
 async def test_a_part_of_the_generation_is_read_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a large part only the footer, the keys, the cursors and the hashes are fetched."""
-    monkeypatch.setattr("services.merger.adapters.known.WHOLE_BYTES", 0)
-    monkeypatch.setattr("services.merger.adapters.known.FOOTER_BYTES", 16)
+    monkeypatch.setattr("services.merger.adapters.known.READING", Reading(whole=0, footer=16))
     world = PublishWorld()
     first = await opened(world)
     await world.deliver_for_good(world.arrivals(first))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from services.runtime.deliveries import Delivery
-from services.runtime.shells.weight import MUCH_BYTES, is_enough
+from services.runtime.shells.weight import MOST_BYTES, MUCH_BYTES, Wants, wanted
 
 
 def announced(*sizes: int) -> Delivery:
@@ -35,10 +35,20 @@ def announced(*sizes: int) -> Delivery:
 )
 def test_small_announcements_are_gathered(deliveries: list[Delivery], *, expected: bool) -> None:
     """Many small files make one batch; a command, or much to read, is handled at once."""
-    assert is_enough(deliveries) is expected
+    assert (wanted(deliveries) is Wants.NOTHING) is expected
+    assert (wanted(deliveries) is Wants.MORE) is not expected
 
 
 def test_a_small_object_may_stand_for_more() -> None:
     """What tells of a whole segment in a few kilobytes is handled at once, where the service says how its key ends."""
-    assert is_enough([announced(10, 10)], stands_for_more="k1")
-    assert not is_enough([announced(10)], stands_for_more="k1")
+    assert wanted([announced(10, 10)], stands_for_more="k1") is Wants.NOTHING
+    assert wanted([announced(10)], stands_for_more="k1") is Wants.MORE
+
+
+def test_what_is_committed_together_is_taken_along() -> None:
+    """Where a batch is one commit it has what waits, too, but for what is shared by workers, and within limits."""
+    for deliveries in ([announced(MUCH_BYTES)], [Delivery("d", json.dumps({"kind": "MergeSegment"}))]):
+        assert wanted(deliveries, commits_together=True) is Wants.WAITING
+    assert wanted([announced(10)], commits_together=True) is Wants.MORE
+    assert wanted([announced(MOST_BYTES)], commits_together=True) is Wants.NOTHING
+    assert wanted([announced(10, 10)], stands_for_more="k1", commits_together=True) is Wants.NOTHING

@@ -10,6 +10,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.loaders import create_loader
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from services.runtime.aws.clients import Clients
 from services.runtime.aws.signing import ReadSigner, SigningCredentials
 
 HOST = "127.0.0.1:4566"
+DESCRIPTIONS = create_loader()
+"""Of the SDK's services; a loader reads each once."""
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 tokens = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)
 
@@ -94,8 +97,10 @@ async def test_addresses_equal_the_sdks(
         monkeypatch.delenv(name, raising=False)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    sdk = botocore.session.get_session().create_client("s3", config=Config(retries={"total_max_attempts": 1}))
-    async with Clients() as clients:
+    session = botocore.session.get_session()
+    session.register_component("data_loader", DESCRIPTIONS)
+    sdk = session.create_client("s3", config=Config(retries={"total_max_attempts": 1}))
+    async with Clients("s3") as clients:
         address = BucketAddress.of(bucket, clients.s3)
     assert f"{address.origin}{address.path}k" == _sdk_url(sdk, bucket)
 
@@ -110,6 +115,6 @@ async def test_proxies_are_the_environments(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-    async with Clients() as clients:
+    async with Clients("s3") as clients:
         assert BucketAddress.of("bucket", clients.s3).proxy == "http://proxy.example.com:3128"
         assert BucketAddress.of("direct", clients.s3).proxy is None

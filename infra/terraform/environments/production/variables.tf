@@ -68,10 +68,22 @@ variable "event_log_bucket" {
   default     = null
 }
 
+variable "event_log_account" {
+  description = "Account that event_log_bucket belongs to; null: this one."
+  type        = string
+  default     = null
+}
+
 variable "checkpoint_bucket" {
   description = "Bucket of somebody else's that requests may name for a checkpoint; null: none."
   type        = string
   default     = null
+}
+
+variable "other_key_arns" {
+  description = "Customer managed keys of others, under which secrets or somebody else's buckets lie."
+  type        = list(string)
+  default     = []
 }
 
 variable "vpc" {
@@ -84,7 +96,7 @@ variable "vpc" {
 }
 
 variable "catalog_files" {
-  description = "Files with what `tidegate catalog` printed, one for each group of entities that Athena is to see."
+  description = "Files with what `tidegate catalog` printed, one for each pipeline or group that Athena is to see."
   type        = list(string)
   default     = []
 }

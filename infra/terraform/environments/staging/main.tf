@@ -1,5 +1,6 @@
 terraform {
-  required_version = ">= 1.9"
+  # The lock file of the backend came with it; modules alone ask for less.
+  required_version = ">= 1.10"
 
   required_providers {
     aws = {
@@ -45,7 +46,9 @@ module "tidegate" {
   pipeline_variables = var.pipeline_variables
   socrata_app_token  = var.socrata_app_token
   event_log_bucket   = var.event_log_bucket
+  event_log_account  = var.event_log_account
   checkpoint_bucket  = var.checkpoint_bucket
+  other_key_arns     = var.other_key_arns
   vpc                = var.vpc
   catalog_files      = var.catalog_files
   access_log_bucket  = var.access_log_bucket

@@ -1,10 +1,24 @@
-# Glue tables from what `tidegate catalog` prints: the columns are those the loads recorded, so nobody types them here.
+# Glue tables from what `tidegate catalog` prints: their columns are declared or were recorded by loads, so nobody types
+# them here. A table's parameters `tidegate.…` say what it is, and thereby which queries it gets.
 
 locals {
-  databases = { for catalog in var.catalogs : catalog.database => catalog.tables }
+  databases = { for catalog in var.catalogs : catalog.database => catalog.tables... }
   tables = merge([
-    for database, tables in local.databases : { for table in tables : "${database}/${table.Name}" => merge(table, { database = database }) }
+    for database, parts in local.databases : {
+      for table in flatten(parts) : "${database}/${table.Name}" => merge(table, { database = database })
+    }
   ]...)
+
+  partitioned = { for key, table in local.tables : key => table if length(table.PartitionKeys) > 0 }
+  landed      = { for key, table in local.tables : key => table if lookup(table.Parameters, "tidegate.target", "bronze") == "bronze" }
+  written     = { for key, table in local.tables : key => table if !contains(keys(local.landed), key) }
+  collected   = { for key, table in local.written : key => table if contains(keys(table.Parameters), "tidegate.run_date") }
+
+  # What tells one row from another: its key, or, where it has none, all of it.
+  row_columns = {
+    for key, table in local.written : key =>
+    contains(keys(table.Parameters), "tidegate.unique_key") ? [table.Parameters["tidegate.unique_key"]] : table.StorageDescriptor.Columns[*].Name
+  }
 }
 
 resource "aws_glue_catalog_database" "this" {
@@ -77,7 +91,7 @@ resource "aws_athena_workgroup" "this" {
 }
 
 resource "aws_athena_named_query" "partitions" {
-  for_each = local.tables
+  for_each = local.partitioned
 
   name        = "${each.value.Name}: register partitions"
   description = "Finds the folders that loads have written since the last time"
@@ -87,7 +101,7 @@ resource "aws_athena_named_query" "partitions" {
 }
 
 resource "aws_athena_named_query" "counts" {
-  for_each = local.tables
+  for_each = local.landed
 
   name        = "${each.value.Name}: rows by load"
   description = "How many rows each load has brought"
@@ -98,7 +112,7 @@ resource "aws_athena_named_query" "counts" {
 }
 
 resource "aws_athena_named_query" "duplicates" {
-  for_each = local.tables
+  for_each = local.landed
 
   name        = "${each.value.Name}: doubled versions"
   description = "Versions of a record that one run has landed more than once: there must be none"
@@ -106,4 +120,51 @@ resource "aws_athena_named_query" "duplicates" {
   database    = aws_glue_catalog_database.this[each.value.database].name
 
   query = templatefile("${path.module}/queries/doubled_versions.sql", { table = each.value.Name })
+}
+
+resource "aws_athena_named_query" "files" {
+  for_each = local.written
+
+  name        = "${each.value.Name}: rows by file"
+  description = "How many rows each object has, and from where to where; one that should not be there shows here"
+  workgroup   = aws_athena_workgroup.this.id
+  database    = aws_glue_catalog_database.this[each.value.database].name
+
+  query = templatefile("${path.module}/queries/rows_by_file.sql", {
+    table    = each.value.Name
+    order_by = each.value.Parameters["tidegate.order_by"]
+  })
+}
+
+resource "aws_athena_named_query" "doubled" {
+  for_each = local.written
+
+  name = "${each.value.Name}: doubled rows"
+  description = (
+    contains(keys(each.value.Parameters), "tidegate.unique_key")
+    ? "Keys that more than one row has: there must be none"
+    : "Rows that are alike in every column: there are as many as there were objects that say the same"
+  )
+  workgroup = aws_athena_workgroup.this.id
+  database  = aws_glue_catalog_database.this[each.value.database].name
+
+  query = templatefile("${path.module}/queries/doubled_rows.sql", {
+    table   = each.value.Name
+    columns = join(", ", formatlist("%q", local.row_columns[each.key]))
+  })
+}
+
+resource "aws_athena_named_query" "delays" {
+  for_each = local.collected
+
+  name        = "${each.value.Name}: rows by delay"
+  description = "How many days lie between a row's cursor and the run that collected it: late rows, and those of a first run"
+  workgroup   = aws_athena_workgroup.this.id
+  database    = aws_glue_catalog_database.this[each.value.database].name
+
+  query = templatefile("${path.module}/queries/rows_by_delay.sql", {
+    table    = each.value.Name
+    cursor   = each.value.Parameters["tidegate.cursor"]
+    run_date = replace(each.value.Parameters["tidegate.run_date"], "'", "''")
+  })
 }

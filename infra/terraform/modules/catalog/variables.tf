@@ -4,7 +4,7 @@ variable "stack" {
 }
 
 variable "catalogs" {
-  description = "What `tidegate catalog GROUP` printed, decoded: one for each group of entities."
+  description = "What `tidegate catalog` printed, decoded: one for each pipeline or group of entities."
   type = list(object({
     database = string
     tables = list(object({

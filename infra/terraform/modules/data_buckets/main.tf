@@ -103,7 +103,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
       filter {}
 
       noncurrent_version_expiration {
-        noncurrent_days = rule.value
+        noncurrent_days           = rule.value
+        newer_noncurrent_versions = each.value.noncurrent_keep
       }
     }
   }

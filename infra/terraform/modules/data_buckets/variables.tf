@@ -11,6 +11,7 @@ variable "buckets" {
     notify_topic           = optional(string)
     expire_days            = optional(number)
     noncurrent_expire_days = optional(number)
+    noncurrent_keep        = optional(number)
     abort_incomplete_days  = optional(number)
   }))
 }

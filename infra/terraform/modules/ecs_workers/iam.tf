@@ -62,6 +62,17 @@ data "aws_iam_policy_document" "consume" {
       resources = [statement.value]
     }
   }
+
+  dynamic "statement" {
+    for_each = length(var.other_key_arns) > 0 ? [var.other_key_arns] : []
+
+    content {
+      # Secrets and buckets of somebody else's may lie under keys of their own.
+      sid       = "WorkerUsesOthersKeys"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = statement.value
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "consume" {

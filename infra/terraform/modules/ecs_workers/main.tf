@@ -4,6 +4,17 @@
 locals {
   on         = length(var.services) > 0
   task_names = { for service in keys(var.services) : service => "${var.stack}-${replace(service, "_", "-")}-worker" }
+
+  # What Fargate offers, by cpu: an apply would find out only when everything else is made.
+  memory_mb = {
+    256   = [512, 1024, 2048]
+    512   = range(1024, 4097, 1024)
+    1024  = range(2048, 8193, 1024)
+    2048  = range(4096, 16385, 1024)
+    4096  = range(8192, 30721, 1024)
+    8192  = range(16384, 61441, 4096)
+    16384 = range(32768, 122881, 8192)
+  }
 }
 
 data "aws_region" "current" {}
@@ -109,5 +120,11 @@ resource "aws_ecs_service" "this" {
     rollback = true
   }
 
-  depends_on = [aws_iam_role_policy.service, aws_iam_role_policy.consume]
+  # The circuit breaker gives a first deployment up whose tasks may not pull, log, read or call yet.
+  depends_on = [
+    aws_iam_role_policy.service,
+    aws_iam_role_policy.consume,
+    aws_iam_role_policy_attachment.execution,
+    aws_vpc_security_group_egress_rule.this,
+  ]
 }

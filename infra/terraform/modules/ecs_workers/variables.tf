@@ -11,6 +11,18 @@ variable "services" {
     memory_mb             = optional(number, 4096)
     ephemeral_storage_gib = optional(number, 21)
   }))
+
+  validation {
+    condition = alltrue([
+      for service in values(var.services) : contains(try(local.memory_mb[tostring(service.cpu)], []), service.memory_mb)
+    ])
+    error_message = "ecs_workers.services: Fargate has no task with this cpu and memory_mb; with cpu 2048, for instance, memory_mb is a multiple of 1024 from 4096 to 16384."
+  }
+
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.ephemeral_storage_gib >= 21 && service.ephemeral_storage_gib <= 200])
+    error_message = "ecs_workers.services: Fargate gives between 21 and 200 GiB of ephemeral storage."
+  }
 }
 
 variable "image" {
@@ -69,4 +81,10 @@ variable "kms_key_arn" {
   description = "Customer managed key; null: none."
   type        = string
   default     = null
+}
+
+variable "other_key_arns" {
+  description = "Keys of others, under which secrets or somebody else's buckets lie."
+  type        = list(string)
+  default     = []
 }

@@ -23,20 +23,40 @@ data "aws_iam_policy_document" "key" {
   }
 
   statement {
-    # S3 → SNS → SQS, alarms → SNS: each sends into what the next keeps under the key.
+    # Buckets and alarms publish to topics that are under the key.
     sid       = "KeyServesTheHandOver"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = ["*"]
 
     principals {
       type        = "Service"
-      identifiers = ["s3.amazonaws.com", "sns.amazonaws.com", "cloudwatch.amazonaws.com"]
+      identifiers = ["s3.amazonaws.com", "cloudwatch.amazonaws.com"]
     }
 
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
-      values   = [data.aws_caller_identity.current.account_id]
+      values   = concat([data.aws_caller_identity.current.account_id], var.publisher_accounts)
+    }
+  }
+
+  statement {
+    # Topics deliver to queues that are under the key. SNS always says which topic it speaks for.
+    sid       = "KeyServesDeliveries"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["sns.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values = [
+        "arn:${data.aws_partition.current.partition}:sns:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:${var.stack}-*",
+      ]
     }
   }
 

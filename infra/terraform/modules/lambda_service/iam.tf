@@ -78,6 +78,17 @@ data "aws_iam_policy_document" "base" {
       resources = [statement.value]
     }
   }
+
+  dynamic "statement" {
+    for_each = length(var.other_key_arns) > 0 ? [var.other_key_arns] : []
+
+    content {
+      # Secrets and buckets of somebody else's may lie under keys of their own.
+      sid       = "FunctionUsesOthersKeys"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = statement.value
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "base" {

@@ -49,9 +49,10 @@ resource "aws_lambda_function" "this" {
   }
 
   logging_config {
-    log_format            = "JSON"
-    log_group             = aws_cloudwatch_log_group.this.name
-    application_log_level = var.log_level == "WARNING" ? "WARN" : var.log_level
+    log_format = "JSON"
+    log_group  = aws_cloudwatch_log_group.this.name
+    # Lines without a level, as embedded metrics are, count as INFO: above it Lambda would drop the metrics.
+    application_log_level = var.log_level == "DEBUG" ? "DEBUG" : "INFO"
     system_log_level      = "WARN"
   }
 

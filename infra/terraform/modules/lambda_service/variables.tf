@@ -129,6 +129,12 @@ variable "kms_key_arn" {
   default     = null
 }
 
+variable "other_key_arns" {
+  description = "Keys of others, under which secrets or somebody else's buckets lie."
+  type        = list(string)
+  default     = []
+}
+
 variable "emulated" {
   description = "The stack is on the emulator, which asks for actions of batches that AWS does not have."
   type        = bool

@@ -36,12 +36,12 @@ locals {
     },
     {
       title   = "Records in"
-      metrics = [for pipeline in var.pipelines : ["Tidegate", "RowsIn", "service", "validator", "pipeline", pipeline]]
+      metrics = [for pipeline in var.pipelines : ["Tidegate", "RowsIn", "stack", var.stack, "service", "validator", "pipeline", pipeline]]
       stat    = "Sum"
     },
     {
       title   = "Records judged bad"
-      metrics = [for pipeline in var.pipelines : ["Tidegate", "EventsFailed", "service", "validator", "pipeline", pipeline]]
+      metrics = [for pipeline in var.pipelines : ["Tidegate", "EventsFailed", "stack", var.stack, "service", "validator", "pipeline", pipeline]]
       stat    = "Sum"
     },
     {

@@ -1,4 +1,5 @@
-# Metrics that the services write themselves (embedded metric format, namespace Tidegate, by service and pipeline).
+# Metrics that the services write themselves (embedded metric format, namespace Tidegate, by stack, service and pipeline).
+# CloudWatch adds nothing up over dimensions: an alarm must name all that a metric is written with, and no others.
 
 resource "aws_cloudwatch_metric_alarm" "limit_reached" {
   for_each = toset(var.limited_pipelines)
@@ -7,7 +8,7 @@ resource "aws_cloudwatch_metric_alarm" "limit_reached" {
   alarm_description   = "A run of ${each.key} stopped at max_records. Nothing is lost, the next run goes on there; if it happens often, raise the limit or run more often"
   namespace           = "Tidegate"
   metric_name         = "LimitReached"
-  dimensions          = { service = "planner", pipeline = each.key }
+  dimensions          = { stack = var.stack, service = "planner", pipeline = each.key }
   statistic           = "Sum"
   period              = 300
   evaluation_periods  = 1
@@ -42,7 +43,7 @@ resource "aws_cloudwatch_metric_alarm" "failed_records" {
     metric {
       namespace   = "Tidegate"
       metric_name = "RowsIn"
-      dimensions  = { service = "validator", pipeline = each.key }
+      dimensions  = { stack = var.stack, service = "validator", pipeline = each.key }
       stat        = "Sum"
       period      = 300
     }
@@ -54,7 +55,7 @@ resource "aws_cloudwatch_metric_alarm" "failed_records" {
     metric {
       namespace   = "Tidegate"
       metric_name = "EventsFailed"
-      dimensions  = { service = "validator", pipeline = each.key }
+      dimensions  = { stack = var.stack, service = "validator", pipeline = each.key }
       stat        = "Sum"
       period      = 300
     }
@@ -82,6 +83,7 @@ resource "aws_cloudwatch_log_metric_filter" "succeeded" {
   pattern = "{ $.event = \"run succeeded\" && ($.pipeline = \"${each.value.pipeline}\" || $.pipeline = \"${each.value.pipeline}.*\") }"
 
   metric_transformation {
+    # A filter takes dimensions from fields of the line alone, and no line names its stack: so the metric's name does.
     namespace = local.namespace
     name      = "${var.stack}-${each.value.pipeline}-succeeded"
     value     = "1"

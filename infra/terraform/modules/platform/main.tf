@@ -5,7 +5,8 @@ module "encryption" {
   source = "../encryption"
   count  = var.customer_managed_key ? 1 : 0
 
-  stack = var.stack
+  stack              = var.stack
+  publisher_accounts = compact([var.event_log_account])
 }
 
 locals {
@@ -15,9 +16,10 @@ locals {
 module "topics" {
   source = "../topics"
 
-  stack       = var.stack
-  require_tls = var.require_tls
-  kms_key_arn = local.kms_key_arn
+  stack              = var.stack
+  publisher_accounts = compact([var.event_log_account])
+  require_tls        = var.require_tls
+  kms_key_arn        = local.kms_key_arn
   topics = {
     for topic in local.topology.topics : topic.name => {
       bucket_arns = concat(
@@ -50,6 +52,9 @@ resource "aws_sns_topic_subscription" "this" {
   endpoint  = module.queues[each.value.queue].arn
   # The services read S3's notification itself, without an envelope of SNS around it.
   raw_message_delivery = true
+  # What SNS is refused (a policy, a key that is disabled) it does not try again: without this it would be gone. On the
+  # emulator it stays off, because tests take policies away and count dead letters.
+  redrive_policy = var.emulated ? null : jsonencode({ deadLetterTargetArn = module.queues[each.value.queue].dlq_arn })
 }
 
 module "tables" {

@@ -28,7 +28,6 @@ data "aws_iam_policy_document" "chunk_worker" {
     sid = "ChunkWorkerSettlesInTheLedger"
     actions = [
       "dynamodb:GetItem",
-      "dynamodb:BatchGetItem",
       "dynamodb:Query",
       "dynamodb:PutItem",
       "dynamodb:UpdateItem",

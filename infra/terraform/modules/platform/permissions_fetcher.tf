@@ -13,21 +13,14 @@ data "aws_iam_policy_document" "fetcher" {
     # runtime/aws/objects.py: without listing, S3 answers 403 where nothing is.
     sid       = "FetcherTellsMissingFromForbidden"
     actions   = ["s3:ListBucket"]
-    resources = concat([local.bucket_arns["raw"]], local.table_file_arns)
+    resources = [local.bucket_arns["raw"]]
   }
 
   statement {
-    # runtime/aws/ledger.py: a segment is fetched; runtime/completion.py: all of a run's are settled.
+    # runtime/aws/ledger.py: a segment is fetched; runtime/completion.py: its run has failed, and its group's with it.
     sid       = "FetcherSettlesInTheLedger"
     actions   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
     resources = [local.table_arns["ledger"]]
-  }
-
-  statement {
-    # runtime/completion.py: ends a run whose last segment had no rows or failed.
-    sid       = "FetcherMovesWatermarks"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [local.table_arns["watermarks"]]
   }
 
   statement {
@@ -38,9 +31,9 @@ data "aws_iam_policy_document" "fetcher" {
   }
 
   statement {
-    # runtime/mirrors.py: the state mirror and the log of a run, in the bucket of the data itself.
-    sid       = "FetcherShowsWatermarks"
-    actions   = ["s3:GetObject", "s3:PutObject"]
+    # runtime/mirrors.py: the log of a group's run, if it was an entity that failed here that ended it.
+    sid       = "FetcherWritesRunLogs"
+    actions   = ["s3:PutObject"]
     resources = [for arn in local.table_file_arns : "${arn}/*"]
   }
 

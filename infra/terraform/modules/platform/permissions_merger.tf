@@ -5,7 +5,7 @@ data "aws_iam_policy_document" "merger" {
   statement {
     # adapters/storage.py, loads.py, chunks.py: validated segments, and the raw files of entities, which are carried as they are.
     sid       = "MergerReadsSegments"
-    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
+    actions   = ["s3:GetObject"]
     resources = concat(["${local.bucket_arns["validated"]}/*"], [for arn in local.raw_arns : "${arn}/*"])
   }
 

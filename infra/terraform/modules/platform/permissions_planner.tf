@@ -3,9 +3,9 @@ data "aws_iam_policy_document" "planner" {
   #checkov:skip=CKV_AWS_356:sns:ListTopics knows no resources
 
   statement {
-    # use_case/listing.py: every version that lies in the source; a bucket that is not there is told from an empty one.
+    # use_case/listing.py: every version that lies in the source.
     sid       = "PlannerFindsUploads"
-    actions   = ["s3:ListBucket", "s3:ListBucketVersions"]
+    actions   = ["s3:ListBucketVersions"]
     resources = local.raw_arns
   }
 
@@ -96,7 +96,7 @@ data "aws_iam_policy_document" "planner" {
     # use_case/listing.py: whether a checkpoint is ahead of what was committed.
     sid       = "PlannerLooksAtCheckpoints"
     actions   = ["s3:GetObject"]
-    resources = [for arn in local.output_arns : "${arn}/*"]
+    resources = [for arn in local.checkpoint_arns : "${arn}/*"]
   }
 
   statement {

@@ -13,7 +13,7 @@ data "aws_iam_policy_document" "validator" {
     # runtime/aws/objects.py: without listing, S3 answers 403 where nothing is.
     sid       = "ValidatorTellsMissingFromForbidden"
     actions   = ["s3:ListBucket"]
-    resources = concat(local.raw_arns, [local.bucket_arns["validated"]], local.table_file_arns)
+    resources = concat(local.raw_arns, [local.bucket_arns["validated"]])
   }
 
   statement {
@@ -45,13 +45,6 @@ data "aws_iam_policy_document" "validator" {
   }
 
   statement {
-    # runtime/completion.py: ends a run whose last segment had no good rows.
-    sid       = "ValidatorMovesWatermarks"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [local.table_arns["watermarks"]]
-  }
-
-  statement {
     # runtime/aws/schemas.py: columns that nobody declared, once each.
     sid       = "ValidatorRecordsColumns"
     actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"]
@@ -59,9 +52,9 @@ data "aws_iam_policy_document" "validator" {
   }
 
   statement {
-    # runtime/mirrors.py: the state mirror and the log of a run, in the bucket of the data itself.
-    sid       = "ValidatorShowsWatermarks"
-    actions   = ["s3:GetObject", "s3:PutObject"]
+    # runtime/mirrors.py: the log of a group's run, if it was an entity that failed here that ended it.
+    sid       = "ValidatorWritesRunLogs"
+    actions   = ["s3:PutObject"]
     resources = [for arn in local.table_file_arns : "${arn}/*"]
   }
 

@@ -92,6 +92,7 @@ module "services" {
   enabled              = !contains(keys(var.ecs_workers.services), each.key)
   vpc                  = contains(var.vpc.services, each.key) ? { subnet_ids = var.vpc.subnet_ids, security_group_ids = var.vpc.security_group_ids } : { subnet_ids = [], security_group_ids = [] }
   kms_key_arn          = local.kms_key_arn
+  other_key_arns       = var.other_key_arns
   emulated             = var.emulated
 
   # Reading a queue before the tables and buckets are there would only count receives.
@@ -129,4 +130,5 @@ module "ecs_workers" {
   architecture       = local.architecture
   log_retention_days = var.log_retention_days
   kms_key_arn        = local.kms_key_arn
+  other_key_arns     = var.other_key_arns
 }

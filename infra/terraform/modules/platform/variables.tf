@@ -3,8 +3,9 @@ variable "stack" {
   type        = string
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,40}$", var.stack))
-    error_message = "stack: a lower-case letter, then 1 to 40 lower-case letters, digits and hyphens."
+    # IAM ends names of roles at 64 characters, and the longest puts 31 behind this.
+    condition     = can(regex("^[a-z][a-z0-9-]{1,31}$", var.stack))
+    error_message = "stack: a lower-case letter, then 1 to 31 lower-case letters, digits and hyphens."
   }
 }
 
@@ -56,13 +57,13 @@ variable "force_layer_update" {
 }
 
 variable "log_level" {
-  description = "LOG_LEVEL of the services."
+  description = "LOG_LEVEL of the services: DEBUG or INFO."
   type        = string
   default     = "INFO"
 
   validation {
-    condition     = contains(["DEBUG", "INFO", "WARNING", "ERROR"], var.log_level)
-    error_message = "log_level: DEBUG, INFO, WARNING or ERROR."
+    condition     = contains(["DEBUG", "INFO"], var.log_level)
+    error_message = "log_level: DEBUG or INFO; above INFO nobody reports that a run succeeded, which the alarms on watermarks listen for."
   }
 }
 
@@ -147,14 +148,36 @@ variable "event_log_bucket" {
   default     = null
 }
 
+variable "event_log_account" {
+  description = "Account that event_log_bucket belongs to; null: this one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.event_log_account == null || can(regex("^[0-9]{12}$", var.event_log_account))
+    error_message = "event_log_account: twelve digits."
+  }
+}
+
 variable "checkpoint_bucket" {
   description = "Bucket of somebody else's that requests may name for a checkpoint; null: none."
   type        = string
   default     = null
 }
 
+variable "other_key_arns" {
+  description = "Customer managed keys of others, under which secrets or somebody else's buckets lie. Their policies must allow the services, too."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.other_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", arn))])
+    error_message = "other_key_arns takes ARNs of keys, not of aliases: arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
+}
+
 variable "catalog_files" {
-  description = "Files with what `tidegate catalog` printed, one for each group of entities that Athena is to see."
+  description = "Files with what `tidegate catalog` printed, one for each pipeline or group that Athena is to see."
   type        = list(string)
   default     = []
 }

@@ -89,30 +89,56 @@ resource "aws_sqs_queue_policy" "this" {
 }
 
 data "aws_iam_policy_document" "dead_letters" {
-  count = var.require_tls ? 1 : 0
+  count = length(var.topic_arns) > 0 || var.require_tls ? 1 : 0
 
-  statement {
-    # What failed is read by people: over TLS, like everything else.
-    sid       = "DeadLettersRefusePlainHttp"
-    effect    = "Deny"
-    actions   = ["sqs:*"]
-    resources = [aws_sqs_queue.dead_letters.arn]
+  dynamic "statement" {
+    for_each = var.require_tls ? [1] : []
 
-    principals {
-      type        = "*"
-      identifiers = ["*"]
+    content {
+      # What failed is read by people: over TLS, like everything else.
+      sid       = "DeadLettersRefusePlainHttp"
+      effect    = "Deny"
+      actions   = ["sqs:*"]
+      resources = [aws_sqs_queue.dead_letters.arn]
+
+      principals {
+        type        = "*"
+        identifiers = ["*"]
+      }
+
+      condition {
+        test     = "Bool"
+        variable = "aws:SecureTransport"
+        values   = ["false"]
+      }
     }
+  }
 
-    condition {
-      test     = "Bool"
-      variable = "aws:SecureTransport"
-      values   = ["false"]
+  dynamic "statement" {
+    for_each = length(var.topic_arns) > 0 ? [1] : []
+
+    content {
+      # What SNS is not allowed to deliver it puts here, as a service like its deliveries.
+      sid       = "DeadLettersTakeWhatTopicsKeep"
+      actions   = ["sqs:SendMessage"]
+      resources = [aws_sqs_queue.dead_letters.arn]
+
+      principals {
+        type        = "Service"
+        identifiers = ["sns.amazonaws.com"]
+      }
+
+      condition {
+        test     = "ArnEquals"
+        variable = "aws:SourceArn"
+        values   = var.topic_arns
+      }
     }
   }
 }
 
 resource "aws_sqs_queue_policy" "dead_letters" {
-  count = var.require_tls ? 1 : 0
+  count = length(data.aws_iam_policy_document.dead_letters)
 
   queue_url = aws_sqs_queue.dead_letters.id
   policy    = data.aws_iam_policy_document.dead_letters[0].json

@@ -64,6 +64,9 @@ resource "aws_scheduler_schedule" "this" {
       maximum_retry_attempts       = 20
     }
   }
+
+  # A rate fires at once: by then the role must be allowed to send.
+  depends_on = [aws_iam_role_policy.this]
 }
 
 data "aws_caller_identity" "current" {}

@@ -8,6 +8,12 @@ variable "topics" {
   type        = map(object({ bucket_arns = list(string) }))
 }
 
+variable "publisher_accounts" {
+  description = "Other accounts that some of the buckets belong to."
+  type        = list(string)
+  default     = []
+}
+
 variable "require_tls" {
   description = "Refuse plain HTTP; only an emulator goes without."
   type        = bool

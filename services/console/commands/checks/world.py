@@ -8,13 +8,12 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-import aioboto3
 from aiobotocore.config import AioConfig
 
 from contracts.topology import Topology
 from services.console.local.provision import load_topology
 from services.console.session import use_embedded_stack
-from services.runtime.aws.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Clients
+from services.runtime.aws.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Clients, sdk_session
 from services.runtime.aws.errors import translated
 from services.runtime.settings import Settings
 
@@ -79,7 +78,7 @@ async def open_world() -> AsyncIterator[World]:
     use_embedded_stack(os.environ)
     settings = Settings.read(os.environ)
     topology = load_topology()
-    session = aioboto3.Session()
+    session = sdk_session()
     config = AioConfig(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,

@@ -16,11 +16,15 @@ class Line:
     seen: int
     at_least: bool = False
     """More is right, too: a queue may deliver more often than the demo did."""
+    at_most: bool = False
+    """Less is right, too."""
 
     @property
     def holds(self) -> bool:
         """Whether it came as foreseen."""
-        return self.seen >= self.expected if self.at_least else self.seen == self.expected
+        if self.at_least:
+            return self.seen >= self.expected
+        return self.seen <= self.expected if self.at_most else self.seen == self.expected
 
 
 def show_lines(title: str, lines: Sequence[Line]) -> None:

@@ -25,18 +25,23 @@ from services.runtime.objects import ObjectInfo
 PIPELINE = "visit_events"
 AGAIN = 100
 """Notifications that the demo delivers a second time."""
+FILES_A_COMMIT = 10
+"""Fewest files that share a commit where many come at once."""
+FEW_COMMITS = 20
+"""As many may be made of however few files: a slow machine puts those one after the other."""
 TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What all runs of the pipeline together have done so far, in occurrences."""
+    """What all runs of the pipeline together have done so far, in occurrences, and in how many commits."""
 
     merged: int = 0
     quarantined: int = 0
     filtered: int = 0
     ignored: int = 0
     duplicates: int = 0
+    commits: int = 0
 
     def since(self, before: "Totals") -> "Totals":
         """What was added."""
@@ -46,6 +51,7 @@ class Totals:
             self.filtered - before.filtered,
             self.ignored - before.ignored,
             self.duplicates - before.duplicates,
+            self.commits - before.commits,
         )
 
 
@@ -96,6 +102,7 @@ async def _compare(
         Line("filtered (sandbox projects)", expected["filtered"], added.filtered),
         Line("ignored (foreign files)", expected["ignored"], added.ignored),
         Line("notifications delivered twice", min(AGAIN, len(put)), added.duplicates, at_least=True),
+        Line("commits, at most", max(len(put) // FILES_A_COMMIT, FEW_COMMITS), added.commits, at_most=True),
     ]
 
 
@@ -140,4 +147,5 @@ async def _totals(session: Session) -> Totals:
         filtered=sum(hop.filtered for hop in hops),
         ignored=sum(hop.ignored for hop in hops),
         duplicates=sum(hop.duplicates for hop in hops),
+        commits=sum(head.version for head in await session.checkpoints.list(PIPELINE)),
     )

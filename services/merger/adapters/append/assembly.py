@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import structlog
@@ -15,8 +16,8 @@ from services.runtime.objects import IF_ABSENT, ObjectInfo, ObjectStore
 
 log = structlog.get_logger()
 
-PART_BYTES = 16 * 1024 * 1024
-"""Bytes of a part that we send, but the last."""
+PART_BYTES = 8 * 1024 * 1024
+"""Fewest bytes of a part that we send, but of the last; none has twice as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Assembly:
         self._metadata = metadata
         self._upload: Upload | None = None
         self._parts: list[Part] = []
-        self._waiting = bytearray()
+        self._waiting: list[bytes] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,9 +65,10 @@ class Assembly:
             ConflictError: it is not there any more.
         """
         if 0 < end < self._stores.part_min:
-            self._waiting += await self._stores.multipart.read_range(
+            beginning = await self._stores.multipart.read_range(
                 self._to.bucket, self._to.key, 0, end, if_match=source.etag, version_id=source.version_id
             )
+            self._waiting.append(beginning)
         elif end:
             upload = await self._begun()
             limit = asyncio.Semaphore(IN_FLIGHT)
@@ -84,9 +86,10 @@ class Assembly:
 
     async def add(self, body: bytes) -> None:
         """Bytes that follow."""
-        self._waiting += body
-        while len(self._waiting) >= 2 * self._stores.part_bytes:  # what is left makes a part of its own, if the last
-            await self._send(self._stores.part_bytes)
+        if body:
+            self._waiting.append(body)
+        if sum(map(len, self._waiting)) >= self._stores.part_bytes:
+            await self._send()
 
     async def finish(self) -> ObjectInfo:
         """Swap it in.
@@ -98,20 +101,22 @@ class Assembly:
             return await self._stores.objects.put(
                 self._to.bucket,
                 self._to.key,
-                bytes(self._waiting),
+                b"".join(self._waiting),
                 if_match=self._if_match,
                 metadata=self._metadata,
                 content_type=PARQUET,
             )
         if self._waiting:
-            await self._send(len(self._waiting))
+            await self._send()
         return await self._stores.multipart.complete(self._upload, self._parts, if_match=self._if_match)
 
-    async def _send(self, size: int) -> None:
+    async def _send(self) -> None:
+        body, self._waiting = b"".join(self._waiting), []
         upload = await self._begun()
-        part = await self._stores.multipart.put_part(upload, len(self._parts) + 1, bytes(self._waiting[:size]))
-        self._parts.append(part)
-        del self._waiting[:size]
+        number = max(1, len(body) // self._stores.part_bytes)
+        for start, end in pairwise(len(body) * index // number for index in range(number + 1)):
+            part = await self._stores.multipart.put_part(upload, len(self._parts) + 1, body[start:end])
+            self._parts.append(part)
 
     async def _begun(self) -> Upload:
         if self._upload is None:

@@ -113,9 +113,10 @@ async def replaced(job: Job, source: Source, footer: Footer, planned: Plan, endi
         for window in planned.windows:
             begin, after = footer.groups[window[0]].start, footer.groups[window[1] - 1].end
             body = await source.read(begin, after) if planned.is_streamed else ending.between(begin, after)
-            piece = Ending(begin, body)
-            old = await asyncio.to_thread(read_groups, piece, footer, window, job.layout, source.destination.uri)
-            yield await asyncio.to_thread(merge.take, old, last=window == planned.windows[-1])
+            slices = read_groups(Ending(begin, body), footer, window, job.layout, source.destination.uri)
+            while (old := await asyncio.to_thread(next, slices, None)) is not None:
+                yield await asyncio.to_thread(merge.take, old, last=False)
+        yield await asyncio.to_thread(merge.take, job.layout.schema.empty_table(), last=True)
 
     if planned.is_streamed:
         return NewEnd(kept, windows, source.info.size)

@@ -31,11 +31,13 @@ class Layout:
     schema: pa.Schema
     order_by: str
     target: int = TARGET_ROWS
+    row_key: str | None = None
+    """Column that identifies a row, where one does."""
 
     @classmethod
     def of(cls, pipeline: Pipeline, target: int = TARGET_ROWS) -> "Layout":
         """That of a pipeline's checkpoints."""
-        return cls(schema_of(pipeline.output_columns), pipeline.target.order_by, target)
+        return cls(schema_of(pipeline.output_columns), pipeline.target.order_by, target, pipeline.row_key)
 
     @property
     def is_ordered_by_integers(self) -> bool:

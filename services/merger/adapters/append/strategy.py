@@ -16,7 +16,9 @@ from services.merger.adapters.append.ends import Job, NewEnd, Source, extended, 
 from services.merger.adapters.append.footer import Ending, Footer, ForeignFileError, footer_start, read_footer
 from services.merger.adapters.append.layout import Layout
 from services.merger.adapters.append.prepared import PreparedAppend
+from services.merger.adapters.key_column import range_of, range_with
 from services.merger.adapters.rewrite import Rewrite, read_checkpoint
+from services.merger.adapters.tables import keys_of
 from services.merger.core.append import GROUPS, TARGET_ROWS, WINDOW_BYTES, Way, laid_out_rows, plan
 from services.merger.ports import Prepared
 from services.runtime.objects import ObjectInfo, Span
@@ -25,6 +27,9 @@ log = structlog.get_logger()
 
 ENDING_BYTES = 256 * 1024
 """Bytes read of the end of a file: its footer, and mostly the last groups, too."""
+
+AT_HAND_BYTES = 16 * 1024 * 1024
+"""Bytes kept of a long end while it is sent, so that its keys need not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +40,14 @@ class Sizes:
     most_groups: int = GROUPS
     window_bytes: int = WINDOW_BYTES
     ending_bytes: int = ENDING_BYTES
+    at_hand_bytes: int = AT_HAND_BYTES
 
 
 USUAL = Sizes()
 
 
 class Append:
-    """Appends to checkpoints whose rows have no unique key; whoever chooses it has seen to that."""
+    """Appends to checkpoints that are ordered by integers or times; whoever chooses it has seen to that."""
 
     name = "append"
 
@@ -78,6 +84,8 @@ class Append:
             way=Way.LAID_OUT,
             total_rows=whole.num_rows,
             max_cursor=layout.cursor(None, whole),
+            at_hand_bytes=self._at_hand_bytes(layout),
+            key_range=range_of(keys_of(whole, pipeline)),
         )
 
     async def prepare_restored(
@@ -142,4 +150,9 @@ class Append:
             way=way,
             total_rows=footer.rows + job.rows.num_rows,
             max_cursor=job.layout.cursor(footer.greatest, job.rows),
+            at_hand_bytes=self._at_hand_bytes(job.layout),
+            key_range=range_with(footer.metadata, job.layout.row_key, job.rows),
         )
+
+    def _at_hand_bytes(self, layout: Layout) -> int:
+        return 0 if layout.row_key is None else self._sizes.at_hand_bytes

@@ -1,6 +1,7 @@
 """Merges new rows into the groups they meet, window by window, and writes what comes of it."""
 
 import io
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,9 +13,12 @@ from services.merger.adapters.append.writer import GroupWriter
 from services.merger.adapters.tables import sort_stable
 from services.runtime.failures import CorruptCheckpointError
 
+SLICE_ROWS = 32_768
+"""Old rows that are decoded at once: what a merge holds is these, and the rows of one new group."""
+
 
 class TailMerge:
-    """Takes groups in order and gives the bytes of the new ones; the same whatever the windows are."""
+    """Takes rows of groups in order and gives the bytes of the new groups; what rows these have, slices do not show."""
 
     def __init__(self, layout: Layout, writer: GroupWriter, rows: pa.Table, group_rows: int) -> None:
         self._layout = layout
@@ -33,11 +37,12 @@ class TailMerge:
         self._merged = pa.concat_tables([self._merged, merged])
         written = []
         while self._merged.num_rows >= self._group_rows or (last and self._merged.num_rows):
-            written.append(self._writer.group(self._merged.slice(0, self._group_rows).combine_chunks()))
+            written.append(self._writer.group(self._merged.slice(0, self._group_rows)))
             self._merged = self._merged.slice(self._group_rows)
             self._grouped = True
         if last and not self._grouped:
             written.append(self._writer.end())
+        pa.default_memory_pool().release_unused()  # it would keep what every slice was decoded into for a while
         return b"".join(written)
 
     def _before(self, old: pa.ChunkedArray) -> int:
@@ -45,15 +50,17 @@ class TailMerge:
         return int(pc.sum(pc.less(self._order, old[-1]), min_count=0).as_py())
 
 
-def read_groups(piece: Ending, footer: Footer, window: tuple[int, int], layout: Layout, uri: str) -> pa.Table:
-    """The rows of groups ``[first, after)``, whose bytes are in ``piece``.
+def read_groups(piece: Ending, footer: Footer, window: tuple[int, int], layout: Layout, uri: str) -> Iterator[pa.Table]:
+    """The rows of groups ``[first, after)``, whose bytes are in ``piece``, up to SLICE_ROWS at a time.
 
     Raises:
         CorruptCheckpointError: they cannot be read.
     """
     try:
         with pa.PythonFile(_Middle(piece), "r") as source:
-            return pq.ParquetFile(source, metadata=footer.metadata).read_row_groups(range(*window)).cast(layout.schema)
+            file = pq.ParquetFile(source, metadata=footer.metadata, pre_buffer=False)
+            for batch in file.iter_batches(SLICE_ROWS, row_groups=range(*window)):
+                yield pa.Table.from_batches([batch]).cast(layout.schema)
     except (pa.ArrowException, OSError) as error:
         raise CorruptCheckpointError(f"{uri} cannot be read as a checkpoint: {error}") from error
 

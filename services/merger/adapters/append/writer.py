@@ -33,9 +33,10 @@ class GroupWriter:
 
     def group(self, rows: pa.Table) -> bytes:
         """Rows as one group and the footer after it."""
-        body, described = _group(self._layout, rows, self._offset)
-        self._footer.append_row_groups(described)
-        return self._advance(body + footer_bytes(self._footer))
+        sink = _After(self._offset)
+        self._footer.append_row_groups(_group(self._layout, rows, self._offset, sink))
+        sink.write(footer_bytes(self._footer))
+        return self._advance(sink.taken())
 
     def end(self) -> bytes:
         """A footer alone: what a file ends with that gets no new group."""
@@ -61,12 +62,11 @@ def _without_groups(layout: Layout, commit_id: str) -> pq.FileMetaData:
     return collected[0]
 
 
-def _group(layout: Layout, rows: pa.Table, offset: int) -> tuple[bytes, pq.FileMetaData]:
+def _group(layout: Layout, rows: pa.Table, offset: int, kept: "_After") -> pq.FileMetaData:
     """A writer of its own for each group: page indexes are written at its end, so they lie inside the group's bytes.
 
     A writer counts what it has written; zeros that nobody keeps bring it to the offset.
     """
-    kept = _After(offset)
     collected: list[pq.FileMetaData] = []
     with pa.PythonFile(kept, "w") as sink:
         writer = layout.writer(sink, collected)
@@ -77,9 +77,8 @@ def _group(layout: Layout, rows: pa.Table, offset: int) -> tuple[bytes, pq.FileM
             left -= zeros.size
         writer.write_table(rows, row_group_size=max(1, rows.num_rows))
         writer.close()
-        body = kept.taken()
-    own = int.from_bytes(body[-TRAILER_BYTES : -len(MAGIC)], "little")
-    return body[: -own - TRAILER_BYTES], collected[0]
+    kept.drop_footer()
+    return collected[0]
 
 
 class _After(io.RawIOBase):
@@ -101,6 +100,16 @@ class _After(io.RawIOBase):
         self._kept.write(memoryview(data)[self._left :])
         self._left = 0
         return size
+
+    def close(self) -> None:
+        """More will follow what Parquet's writer ends with."""
+
+    def drop_footer(self) -> None:
+        """Forget the footer that was written last."""
+        end = self._kept.seek(0, io.SEEK_END)
+        self._kept.seek(end - TRAILER_BYTES)
+        length = int.from_bytes(self._kept.read(TRAILER_BYTES - len(MAGIC)), "little")
+        self._kept.truncate(self._kept.seek(end - TRAILER_BYTES - length))
 
     def taken(self) -> bytes:
         """What was not forgotten."""

@@ -94,12 +94,22 @@ def test_groups_are_read_from_their_own_bytes() -> None:
     footer = read_footer(Ending(0, WHOLE), LAYOUT, COMMITTED)
     begin, after = footer.groups[1].start, footer.groups[2].end
     piece = Ending(begin, WHOLE[begin:after])
-    assert read_groups(piece, footer, (1, 3), LAYOUT, "s3://b/k").equals(rows(*range(4, 10)))
+    found = pa.concat_tables(read_groups(piece, footer, (1, 3), LAYOUT, "s3://b/k"))
+    assert found.equals(rows(*range(4, 10)))
     with pytest.raises(CorruptCheckpointError, match="s3://b/k cannot be read"):
-        read_groups(piece, footer, (0, 1), LAYOUT, "s3://b/k")
+        next(read_groups(piece, footer, (0, 1), LAYOUT, "s3://b/k"))
     broken = Ending(begin, bytes(after - begin))
     with pytest.raises(CorruptCheckpointError, match="s3://b/k cannot be read"):
-        read_groups(broken, footer, (1, 3), LAYOUT, "s3://b/k")
+        next(read_groups(broken, footer, (1, 3), LAYOUT, "s3://b/k"))
+
+
+def test_groups_are_decoded_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rows groups have, so many of them are decoded at once, in order and across groups."""
+    monkeypatch.setattr("services.merger.adapters.append.tail.SLICE_ROWS", 3)
+    footer = read_footer(Ending(0, WHOLE), LAYOUT, COMMITTED)
+    slices = list(read_groups(Ending(0, WHOLE), footer, (0, 3), LAYOUT, "s3://b/k"))
+    assert max(found.num_rows for found in slices) <= 3
+    assert pa.concat_tables(slices).equals(rows(*range(10)))
 
 
 def test_a_file_without_rows() -> None:

@@ -21,8 +21,6 @@ from tests.fakes.multipart import FakeMultipart
 from tests.fakes.network import Fate, ScriptedNetwork
 from tests.fakes.objects import FakeObjects
 from tests.property.append_world import DESTINATION, PART_BYTES, SMALLEST_PART, AppendWorld, Merge, When, ordered_by
-from tests.property.table_world import PIPELINE as TABLE
-from tests.property.table_world import SCHEMA, START
 
 LONGER_ENDING = Sizes(target=8, ending_bytes=50_000)
 """So long that the footer of thirty groups is in it."""
@@ -71,16 +69,6 @@ async def test_orders_that_can_be_appended_in(order_by: str) -> None:
 async def test_an_order_of_texts_is_rewritten() -> None:
     """Statistics of texts need not be the texts."""
     assert (await grown(AppendWorld(ordered_by("ptid")), 9, 9)).ways == ["rewrite", "rewrite"]
-
-
-async def test_tables_with_unique_keys_are_rewritten() -> None:
-    """Where keys are unique, who merges has to know all of them."""
-    world = AppendWorld(TABLE)
-    rows = pa.table([["a"], [START], ["x"]], schema=SCHEMA)
-    prepared = await world.strategy().prepare(DESTINATION, TABLE, None, rows, "c1")
-    assert prepared.strategy == "rewrite"
-    assert prepared.keys is not None
-    assert prepared.keys.to_pylist() == ["a"]
 
 
 async def test_rows_without_a_place_in_the_order_are_rewritten() -> None:
