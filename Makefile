@@ -67,7 +67,8 @@ bench: .venv-bench/.stamp $(EMULATOR)  ## benchmarks, side by side with peers
 	.venv-bench/bin/python -m bench.bronze.bench --scenario incremental
 	.venv-bench/bin/python -m bench.conflict_report.bench
 	.venv-bench/bin/python -m bench.merge.bench
-	.venv-bench/bin/python -m bench.merge.bench --place emulator --rounds 1
+	.venv-bench/bin/python -m bench.merge.bench --place emulator --rounds 1 --rows 10000 --rows 100000 --rows 1000000
+	.venv-bench/bin/python -m bench.merge.aged
 
 clean:  ## remove what setting up made
 	rm -rf .venv .venv-emulator .venv-localstack .venv-bench .venv-checkov

@@ -22,7 +22,7 @@ class Contract(BaseModel):
 
 
 class ClaimCheck(Contract):
-    """A reference to a payload in S3 that is too large for a message (SQS 1 MiB, SNS 256 KiB)."""
+    """A reference to a payload in S3 that is too large for a message (256 KiB)."""
 
     bucket: str
     key: str

@@ -125,9 +125,15 @@ class MergeStrategy(Protocol):
         ...
 
     async def prepare_restored(
-        self, destination: Destination, pipeline: Pipeline, base: ObjectInfo | None, earlier: str | None, commit_id: str
+        self,
+        destination: Destination,
+        pipeline: Pipeline,
+        base: ObjectInfo | None,
+        earlier: str | None,
+        commit_id: str,
+        without: "pa.ChunkedArray | None" = None,
     ) -> Prepared:
-        """The content of an earlier S3 version (None: no rows), to replace ``base``."""
+        """The content of an earlier S3 version (None: no rows) but the rows with these keys, to replace ``base``."""
         ...
 
 
@@ -158,6 +164,20 @@ class TableKeys(Protocol):
         Raises:
             ConflictError: a file changed while it was read; start over.
             CorruptCheckpointError: a file of the table cannot be read.
+        """
+        ...
+
+    async def elsewhere(
+        self, pipeline: Pipeline, scope: str, at: Destination, object_version: str
+    ) -> "pa.ChunkedArray | None":
+        """Keys of an earlier version of a file that other files of the table hold now; None where rows have no key.
+
+        Other files that cannot be read count as holding none.
+
+        Raises:
+            ConflictError: a file changed while it was read; start over.
+            CorruptCheckpointError: that version cannot be read.
+            MissingObjectError: there is no such version any more.
         """
         ...
 

@@ -76,7 +76,7 @@ class Checkpoints(Protocol):
         ...
 
     async def begun(self, pipeline: str) -> list[str]:
-        """The checkpoints with such a note, by name (consistent read)."""
+        """The notes of commits that were begun and not ended, in order (consistent read)."""
         ...
 
     async def list(self, pipeline: str) -> list[Head]:
@@ -87,11 +87,11 @@ class Checkpoints(Protocol):
         """Make a checkpoint known as one of this pipeline's; safe to repeat."""
         ...
 
-    async def begin(self, pipeline: str, checkpoint: str) -> None:
-        """Note that a commit to this checkpoint is about to be tried; safe to repeat."""
+    async def begin(self, pipeline: str, note: str) -> None:
+        """Note that a commit is about to be tried; the note says which; safe to repeat."""
         ...
 
-    async def end(self, pipeline: str, checkpoint: str) -> None:
+    async def end(self, pipeline: str, note: str) -> None:
         """Take the note back: whatever was tried is recorded, or can never happen any more; safe to repeat."""
         ...
 

@@ -10,7 +10,7 @@ class Publisher(Protocol):
     """Sends messages in their envelope. At least once: consumers recognise repetitions by ``dedup_id``.
 
     Raises (all methods): UnreachableError; AccessDeniedError; MalformedError for a message over its limit
-    (SQS 1 MiB, SNS 256 KiB), which must become a claim check.
+    (256 KiB), which must become a claim check.
     """
 
     async def send(self, queue: str, payloads: Sequence[Payload], *, run_id: str) -> None:

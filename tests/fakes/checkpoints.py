@@ -84,17 +84,13 @@ class FakeCheckpoints:
             f"register {checkpoint}", lambda: self.table.names.setdefault(pipeline, set()).add(checkpoint)
         )
 
-    async def begin(self, pipeline: str, checkpoint: str) -> None:
+    async def begin(self, pipeline: str, note: str) -> None:
         """See ``Checkpoints``."""
-        await self.effects.perform(
-            f"begin {checkpoint}", lambda: self.table.begun.setdefault(pipeline, set()).add(checkpoint)
-        )
+        await self.effects.perform(f"begin {note}", lambda: self.table.begun.setdefault(pipeline, set()).add(note))
 
-    async def end(self, pipeline: str, checkpoint: str) -> None:
+    async def end(self, pipeline: str, note: str) -> None:
         """See ``Checkpoints``."""
-        await self.effects.perform(
-            f"end {checkpoint}", lambda: self.table.begun.setdefault(pipeline, set()).discard(checkpoint)
-        )
+        await self.effects.perform(f"end {note}", lambda: self.table.begun.setdefault(pipeline, set()).discard(note))
 
     async def begun(self, pipeline: str) -> list[str]:
         """See ``Checkpoints``."""

@@ -13,8 +13,7 @@ from tests.fakes.effects import Effects
 
 BATCH = 10
 """Messages sent together; between two batches a process can die."""
-MESSAGE_BYTES = 1024 * 1024
-FACT_BYTES = 256 * 1024
+MESSAGE_BYTES = 256 * 1024
 
 
 class FakePublisher:
@@ -42,7 +41,7 @@ class FakePublisher:
 
     async def send(self, queue: str, payloads: Sequence[Payload], *, run_id: str) -> None:
         """See ``Publisher``."""
-        bodies = [self._wrap(payload, run_id, MESSAGE_BYTES) for payload in payloads]
+        bodies = [self._wrap(payload, run_id) for payload in payloads]
 
         async def deliver(batch: list[str]) -> None:
             await self.effects.perform(f"send {len(batch)} to {queue}", lambda: self.sent[queue].extend(batch))
@@ -54,14 +53,14 @@ class FakePublisher:
 
     async def announce(self, fact: Payload, *, run_id: str) -> None:
         """See ``Publisher``; the attributes are the message's own fields."""
-        body = self._wrap(fact, run_id, FACT_BYTES)
+        body = self._wrap(fact, run_id)
         await self.effects.perform(f"announce {fact.kind()}", lambda: self.facts.append(body))
 
-    def _wrap(self, payload: Payload, run_id: str, limit: int) -> str:
+    def _wrap(self, payload: Payload, run_id: str) -> str:
         message = Message.wrap(
             payload, message_id=uuid4(), run_id=run_id, occurred_at=self._clock.now(), trace=carried_header()
         )
         text = message.model_dump_json()
-        if len(text.encode()) > limit:
-            raise MalformedError(f"{payload.kind()} {payload.dedup_id()} is over {limit} bytes")
+        if len(text.encode()) > MESSAGE_BYTES:
+            raise MalformedError(f"{payload.kind()} {payload.dedup_id()} is over {MESSAGE_BYTES} bytes")
         return text

@@ -1,4 +1,4 @@
-"""Mergers of a table that sleep right before a file changes."""
+"""Mergers of a table that sleep right before or after a file changes."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from services.merger.ports import Ports
+from services.runtime.checkpoints import Commit
 from services.runtime.multipart import Part, Upload
 from services.runtime.objects import ObjectInfo
+from tests.fakes.checkpoints import FakeCheckpoints
 from tests.fakes.effects import Effects
 from tests.fakes.multipart import FakeMultipart
 from tests.fakes.objects import FakeObjects
@@ -55,6 +57,26 @@ class SleepyMultipart(FakeMultipart):
         """See ``MultipartStore``."""
         await self._sleepy.sleep()
         return await super().complete(upload, parts, if_match=if_match)
+
+
+class SleepyCheckpoints(FakeCheckpoints):
+    """A table of which a merger records its commits late."""
+
+    def __init__(self, checkpoints: FakeCheckpoints) -> None:
+        super().__init__(table=checkpoints.table)
+        self.asleep, self.awake = asyncio.Event(), asyncio.Event()
+
+    async def record(self, checkpoint: str, commit: Commit, undone: tuple[int, int] | None = None) -> None:
+        """See ``Checkpoints``."""
+        self.asleep.set()
+        await self.awake.wait()
+        await super().record(checkpoint, commit, undone)
+
+
+def asleep_after(world: TableWorld) -> tuple[Ports, SleepyCheckpoints]:
+    """A merger that will sleep after it changed a file, before that is recorded."""
+    checkpoints = SleepyCheckpoints(world.checkpoints)
+    return replace(world.ports(Effects()), owner="late", checkpoints=checkpoints), checkpoints
 
 
 def asleep(world: TableWorld) -> tuple[Ports, SleepyObjects]:

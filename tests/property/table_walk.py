@@ -11,6 +11,7 @@ from contracts.segments import Destination
 from services.merger.ports import Ports
 from services.merger.use_case.restore import restore_checkpoint
 from tests.fakes.effects import Effects, KilledError, KillSwitch
+from tests.property.table_checks import rows_of
 from tests.property.table_sleepers import asleep
 from tests.property.table_world import PIPELINE, SCHEMA, START, TTL_S, TableWorld
 
@@ -113,18 +114,28 @@ class TableWalk:
         if not names:
             return
         at = Destination(bucket="processed", key=self._random.choice(names))
-        newest = (await self.world.checkpoints.head(f"processed/{at.key}")).version
-        if newest == 0:
+        history = {commit.version: commit for commit in await self.world.checkpoints.history(f"processed/{at.key}")}
+        if not history:
             return
+        wanted = self._random.randint(max(0, max(history) - 4), max(history))
+        remaining = await self._keys_of([name for name in names if name != at.key])
+        if wanted:
+            remaining += await self._keys_of([at.key], history[wanted].object_version)
         command = RestoreCheckpoint(
             pipeline=PIPELINE.name,
             scope=PIPELINE.name,
             request_id=f"restore-{self._random.randrange(2**32)}",
             destination=at,
-            version=self._random.randint(max(0, newest - 4), newest),
+            version=wanted,
         )
         await restore_checkpoint(self._somebody(), PIPELINE, command)
-        self.world.expected = {key: "" for key, _ in self.world.rows()}
+        self.world.expected = dict.fromkeys(remaining, "")
+        self.world.assert_exact()
+
+    async def _keys_of(self, names: list[str], version: str | None = None) -> list[str]:
+        """Of all rows of these files, as they are or as they were."""
+        files = [await self.world.objects.get("processed", name, version_id=version) for name in names]
+        return [key for stored in files for key in rows_of(stored).column("key").to_pylist()]
 
     async def _foreign_file(self) -> None:
         """Another program puts a file with keys of its own where none of ours is, and we merge into it."""

@@ -1,5 +1,6 @@
 """The unique keys of a Parquet file: what its footer says of those of each row group, and the keys themselves."""
 
+import io
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from services.merger.adapters.spans import Spans
+from services.runtime.failures import CorruptCheckpointError
+from services.runtime.objects import StoredObject
 
 Range = tuple[str, str]
 """Least and greatest key."""
@@ -46,6 +49,18 @@ class Wanted:
         return chunk.rows > 0 and self.meet(chunk.range)
 
 
+class Everything(Wanted):
+    """All keys that there are."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.chunked_array([], pa.string()))
+
+    def meet(self, found: Range | None) -> bool:
+        """Yes."""
+        del found
+        return True
+
+
 def chunks_of(metadata: pq.FileMetaData, column: str) -> tuple[Chunk, ...]:
     """Where the keys of each row group lie, and between what.
 
@@ -77,6 +92,34 @@ def read_chunks(
         chunk.start: file.read_row_group(chunk.group, columns=[column]).column(column).cast(pa.string())
         for chunk in chunks
     }
+
+
+class KeyFile:
+    """A file of which the end is in memory; what cannot be read of it is a CorruptCheckpointError that names it."""
+
+    def __init__(self, end: StoredObject, column: str, uri: str) -> None:
+        self._end, self._column, self._uri = end, column, uri
+        try:
+            self._metadata = pq.read_metadata(io.BytesIO(end.body))
+            self.chunks = chunks_of(self._metadata, column)
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise self._corrupt(error) from error
+
+    def within(self, start: int) -> dict[int, pa.ChunkedArray]:
+        """Keys of the row groups after ``start``, where the end begins."""
+        return self.read([chunk for chunk in self.chunks if chunk.start >= start], start, self._end.body)
+
+    def read(self, chunks: Sequence[Chunk], start: int, body: bytes) -> dict[int, pa.ChunkedArray]:
+        """Keys of row groups that lie in these bytes, which begin at ``start``."""
+        source = Spans(self._end.info.size)
+        source.add(start, body)
+        try:
+            return read_chunks(self._metadata, self._column, chunks, source)
+        except (pa.ArrowException, OSError) as error:
+            raise self._corrupt(error) from error
+
+    def _corrupt(self, error: Exception) -> CorruptCheckpointError:
+        return CorruptCheckpointError(f"{self._uri} cannot be read as a part of the table: {error}")
 
 
 def range_of(keys: pa.ChunkedArray | None) -> Range | None:

@@ -6,22 +6,25 @@ read, and of its row groups the keys of those whose statistics meet it, too.
 """
 
 import asyncio
-import io
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
+import structlog
 
 from contracts.pipelines import Pipeline
+from contracts.segments import Destination
 from contracts.targets import PartitionTarget
-from services.merger.adapters.key_column import Chunk, Range, Wanted, chunks_of, joined, read_chunks
-from services.merger.adapters.spans import USUAL, Pinned, Reading, Spans, footer_bytes, read_end
+from services.merger.adapters.key_column import Chunk, Everything, KeyFile, Range, Wanted, joined
+from services.merger.adapters.spans import USUAL, Pinned, Reading, footer_bytes, read_end
 from services.merger.ports import AtHand
 from services.runtime.checkpoints import Checkpoints
 from services.runtime.failures import ConflictError, CorruptCheckpointError, MissingObjectError
 from services.runtime.objects import ObjectInfo, ObjectStore, StoredObject
+
+log = structlog.get_logger()
 
 KEPT_BYTES = 64 * 1024 * 1024
 """Keys kept in memory between merges."""
@@ -97,17 +100,35 @@ class S3TableKeys:
         self, pipeline: Pipeline, scope: str, bucket: str, keys: pa.ChunkedArray
     ) -> Sequence[pa.ChunkedArray]:
         """See the port."""
-        column = pipeline.row_key
-        if len(keys) == 0 or column is None or not isinstance(pipeline.target, PartitionTarget):
+        if len(keys) == 0 or pipeline.row_key is None:
             return []
-        files = [info async for info in self._objects.list(bucket, pipeline.target.prefix) if _is_data(info)]
-        await self._learn(scope, bucket, files)
-        wanted = await asyncio.to_thread(Wanted, keys)
-        near = [info for info in files if self._may_hold(f"{bucket}/{info.key}", info.etag, wanted)]
-        limit = asyncio.Semaphore(READS_IN_FLIGHT)
+        search = await self._search(pipeline.row_key, bucket, keys)
+        found = await asyncio.gather(*(self._read(search, info) for info in await self._near(pipeline, scope, search)))
+        return [chunk for each in found for chunk in each]
 
-        reads = [self._read(_Search(column, bucket, wanted, limit), info) for info in near]
-        return [found for each in await asyncio.gather(*reads) for found in each]
+    async def elsewhere(
+        self, pipeline: Pipeline, scope: str, at: Destination, object_version: str
+    ) -> pa.ChunkedArray | None:
+        """See the port."""
+        if pipeline.row_key is None:
+            return None
+        end = await read_end(self._objects, at.bucket, at.key, None, self._reading, version_id=object_version)
+        version = _Search(pipeline.row_key, at.bucket, Everything(), asyncio.Semaphore(READS_IN_FLIGHT))
+        keys = _one((await self._filled(version, end)).near(version.wanted))
+        search = await self._search(pipeline.row_key, at.bucket, keys)
+        near = [info for info in await self._near(pipeline, scope, search) if info.key != at.key]
+        return _one(await asyncio.gather(*(self._shared(search, info, keys) for info in near)))
+
+    async def _search(self, column: str, bucket: str, keys: pa.ChunkedArray) -> _Search:
+        return _Search(column, bucket, await asyncio.to_thread(Wanted, keys), asyncio.Semaphore(READS_IN_FLIGHT))
+
+    async def _near(self, pipeline: Pipeline, scope: str, search: _Search) -> list[ObjectInfo]:
+        """Files that may hold what is looked for."""
+        if not isinstance(pipeline.target, PartitionTarget):
+            return []
+        files = [info async for info in self._objects.list(search.bucket, pipeline.target.prefix) if _is_data(info)]
+        await self._learn(scope, search.bucket, files)
+        return [info for info in files if self._may_hold(f"{search.bucket}/{info.key}", info.etag, search.wanted)]
 
     async def remember(self, pipeline: Pipeline, bucket: str, info: ObjectInfo, written: AtHand) -> None:
         """See the port. Of row groups that were copied the keys are known if they were before."""
@@ -116,7 +137,7 @@ class S3TableKeys:
             return
         size = written.start + len(written.body)
         end = StoredObject(written.body, ObjectInfo(info.key, info.etag, size))
-        file = await asyncio.to_thread(_File, end, column, f"s3://{name}")
+        file = await asyncio.to_thread(KeyFile, end, column, f"s3://{name}")
         found = await asyncio.to_thread(file.within, written.start)
         before = self._keys.get(name)
         if before is not None and before.etag == written.copied_from:
@@ -148,6 +169,15 @@ class S3TableKeys:
         self._keep(name, kept)
         return kept.near(search.wanted)
 
+    async def _shared(self, search: _Search, info: ObjectInfo, keys: pa.ChunkedArray) -> pa.ChunkedArray:
+        """None of a file that cannot be read: when that is restored in its turn, it leaves out what is elsewhere."""
+        try:
+            found = _one(await self._read(search, info))
+        except CorruptCheckpointError as error:
+            log.warning("another file of the table is damaged, too", error=str(error))
+            return pa.chunked_array([], pa.string())
+        return await asyncio.to_thread(_both, found, keys)
+
     async def _fetched(self, search: _Search, info: ObjectInfo) -> _Keys:
         name = f"{search.bucket}/{info.key}"
         try:
@@ -155,7 +185,12 @@ class S3TableKeys:
                 end = await read_end(self._objects, search.bucket, info.key, info.size, self._reading)
         except MissingObjectError as error:
             raise ConflictError(f"s3://{name} went away while the table was read") from error
-        file = await asyncio.to_thread(_File, end, search.column, f"s3://{name}")
+        return await self._filled(search, end)
+
+    async def _filled(self, search: _Search, end: StoredObject) -> _Keys:
+        """What was known of a file whose end this is, and the keys that are looked for and were not known."""
+        name = f"{search.bucket}/{end.info.key}"
+        file = await asyncio.to_thread(KeyFile, end, search.column, f"s3://{name}")
         known = await asyncio.to_thread(file.within, end.info.size - len(end.body))
         before = self._keys.get(name)
         if before is not None and before.etag == end.info.etag:
@@ -181,32 +216,12 @@ class S3TableKeys:
             self._keys.popitem(last=False)
 
 
-class _File:
-    """A file of which the end is in memory; what cannot be read of it is a CorruptCheckpointError that names it."""
+def _one(found: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    return pa.chunked_array([chunk for each in found for chunk in each.chunks], pa.string())
 
-    def __init__(self, end: StoredObject, column: str, uri: str) -> None:
-        self._end, self._column, self._uri = end, column, uri
-        try:
-            self._metadata = pq.read_metadata(io.BytesIO(end.body))
-            self.chunks = chunks_of(self._metadata, column)
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise self._corrupt(error) from error
 
-    def within(self, start: int) -> dict[int, pa.ChunkedArray]:
-        """Keys of the row groups after ``start``, where the end begins."""
-        return self.read([chunk for chunk in self.chunks if chunk.start >= start], start, self._end.body)
-
-    def read(self, chunks: Sequence[Chunk], start: int, body: bytes) -> dict[int, pa.ChunkedArray]:
-        """Keys of row groups that lie in these bytes, which begin at ``start``."""
-        source = Spans(self._end.info.size)
-        source.add(start, body)
-        try:
-            return read_chunks(self._metadata, self._column, chunks, source)
-        except (pa.ArrowException, OSError) as error:
-            raise self._corrupt(error) from error
-
-    def _corrupt(self, error: Exception) -> CorruptCheckpointError:
-        return CorruptCheckpointError(f"{self._uri} cannot be read as a part of the table: {error}")
+def _both(found: pa.ChunkedArray, keys: pa.ChunkedArray) -> pa.ChunkedArray:
+    return found.filter(pc.is_in(found, value_set=keys.combine_chunks()))
 
 
 def _is_data(info: ObjectInfo) -> bool:

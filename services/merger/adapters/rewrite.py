@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.pipelines import Pipeline
@@ -85,14 +86,20 @@ class Rewrite:
         )
 
     async def prepare_restored(
-        self, destination: Destination, pipeline: Pipeline, base: ObjectInfo | None, earlier: str | None, commit_id: str
+        self,
+        destination: Destination,
+        pipeline: Pipeline,
+        base: ObjectInfo | None,
+        earlier: str | None,
+        commit_id: str,
+        without: pa.ChunkedArray | None = None,
     ) -> PreparedRewrite:
         """See the port. The bytes are written anew with this commit's stamp, so that no old ETag comes back."""
         before = b""
         if earlier is not None:
             before = (await self._objects.get(destination.bucket, destination.key, version_id=earlier)).body
         none = schema_of(pipeline.output_columns).empty_table()
-        body, merged = await asyncio.to_thread(_merge, before, none, pipeline, destination.uri, commit_id)
+        body, merged = await asyncio.to_thread(_merge, before, none, pipeline, destination.uri, commit_id, without)
         return PreparedRewrite(
             self._objects,
             destination,
@@ -113,9 +120,19 @@ class Rewrite:
         return stored.body
 
 
-def _merge(before: bytes, rows: pa.Table, pipeline: Pipeline, uri: str, commit_id: str) -> tuple[bytes, pa.Table]:
+def _merge(
+    before: bytes,
+    rows: pa.Table,
+    pipeline: Pipeline,
+    uri: str,
+    commit_id: str,
+    without: pa.ChunkedArray | None = None,
+) -> tuple[bytes, pa.Table]:
     schema = schema_of(pipeline.output_columns)
     old = read_checkpoint(before, schema, uri) if before else schema.empty_table()
+    keys = keys_of(old, pipeline)
+    if without and keys is not None:
+        old = old.filter(pc.invert(pc.is_in(keys, value_set=without.combine_chunks())))
     merged = sort_stable(pa.concat_tables([old, rows.select(schema.names).cast(schema)]), pipeline.target.order_by)
     return to_parquet(merged, commit_id), merged
 

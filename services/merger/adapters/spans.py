@@ -98,8 +98,16 @@ def footer_bytes(end: bytes) -> int:
     return int.from_bytes(end[-_TRAILER_BYTES:-4], "little") + _TRAILER_BYTES
 
 
-async def read_end(objects: ObjectStore, bucket: str, key: str, size: int, reading: Reading = USUAL) -> StoredObject:
-    """The last bytes of a file of about so many: all of a small one, and of a large one at least its footer.
+async def read_end(
+    objects: ObjectStore,
+    bucket: str,
+    key: str,
+    size: int | None,
+    reading: Reading = USUAL,
+    *,
+    version_id: str | None = None,
+) -> StoredObject:
+    """The last bytes of a file of about so many, if that is known: all of a small one, else at least its footer.
 
     What has no footer there is no Parquet file; whoever parses it will say so.
 
@@ -107,9 +115,9 @@ async def read_end(objects: ObjectStore, bucket: str, key: str, size: int, readi
         ConflictError: it changed between two requests.
         MissingObjectError: it is gone.
     """
-    if size <= reading.whole:
-        return await objects.get(bucket, key)
-    end = await objects.get(bucket, key, span=Span(None, reading.footer))
+    if size is not None and size <= reading.whole:
+        return await objects.get(bucket, key, version_id=version_id)
+    end = await objects.get(bucket, key, version_id=version_id, span=Span(None, reading.footer))
     needed = footer_bytes(end.body)
     if not len(end.body) < needed <= end.info.size:
         return end

@@ -31,11 +31,17 @@ class BySize:
         return await chosen.prepare(destination, pipeline, base, rows, commit_id)
 
     async def prepare_restored(
-        self, destination: Destination, pipeline: Pipeline, base: ObjectInfo | None, earlier: str | None, commit_id: str
+        self,
+        destination: Destination,
+        pipeline: Pipeline,
+        base: ObjectInfo | None,
+        earlier: str | None,
+        commit_id: str,
+        without: pa.ChunkedArray | None = None,
     ) -> Prepared:
         """See the port. A version that was laid out to be appended to was large, whatever is there now."""
         chosen = self._append if self._may_append(pipeline, self._append_from) else self._rewrite
-        return await chosen.prepare_restored(destination, pipeline, base, earlier, commit_id)
+        return await chosen.prepare_restored(destination, pipeline, base, earlier, commit_id, without)
 
     def _chosen(self, pipeline: Pipeline, base: ObjectInfo | None) -> MergeStrategy:
         return self._append if self._may_append(pipeline, 0 if base is None else base.size) else self._rewrite

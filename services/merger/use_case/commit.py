@@ -42,6 +42,20 @@ def checkpoint_name(destination: Destination) -> str:
     return f"{destination.bucket}/{destination.key}"
 
 
+def note_of(manifest: CommitManifest) -> str:
+    """The note that a commit to a table is about to be tried.
+
+    It has fencing token and version, so that a merger which is late takes back its own note and not a younger one.
+    """
+    return f"{manifest.fencing_token}.{manifest.version}@{checkpoint_name(manifest.destination)}"
+
+
+def noted(note: str) -> Destination:
+    """Where a noted commit goes."""
+    bucket, _, key = note.partition("/")
+    return Destination(bucket=bucket.rpartition("@")[2], key=key)
+
+
 def new_commit_id() -> str:
     """A name for one attempt to commit."""
     return uuid4().hex
@@ -117,7 +131,7 @@ async def commit(
     key = await ports.manifests.write(manifest)
     lease = await _kept(ports, lease)
     if pipeline.is_collected:
-        await ports.checkpoints.begin(manifest.scope, checkpoint_name(manifest.destination))
+        await ports.checkpoints.begin(manifest.scope, note_of(manifest))
     await ports.checkpoints.intend(current.head, lease.token)
     lease.check(ports.clock)
     metadata = {STAMP_VERSION: str(manifest.version), STAMP_COMMIT: manifest.commit_id, STAMP_MANIFEST: key}
@@ -212,7 +226,7 @@ async def settle(
         manifest.undone,
     )
     if pipeline.is_collected:
-        await ports.checkpoints.end(manifest.scope, name)
+        await ports.checkpoints.end(manifest.scope, note_of(manifest))
     for run_id in sorted({segment.run_id for segment in manifest.segments}):
         await ports.completion.complete(run_id, pipeline.watermark)
 

@@ -9,6 +9,7 @@ from contracts.pipelines import Pipeline
 from services.merger.core.commits import lease_resource
 from services.merger.ports import Ports
 from services.merger.use_case.commit import Current, checkpoint_name, commit, new_commit_id, standing_despite_damage
+from services.merger.use_case.tables import shut_out_others
 from services.runtime.checkpoints import STAMP_VERSION, Commit, Head
 from services.runtime.failures import ConflictError, MissingObjectError, PermanentError
 from services.runtime.leases import Lease, held
@@ -63,8 +64,16 @@ async def _commit_earlier(
     if wanted is not None and wanted.object_version is None:
         raise PermanentError(f"s3://{command.destination.bucket} keeps no object versions; nothing to restore from")
     commit_id = command.request_id or new_commit_id()
+    earlier = None if wanted is None else wanted.object_version
+    without = None
+    if earlier is not None and pipeline.is_collected:
+        # Rows that came again since may be in other files of the table now; a merger that sleeps may yet bring some.
+        await shut_out_others(ports, pipeline, command.scope, command.destination, lease)
+        without = await ports.keys.elsewhere(pipeline, command.scope, command.destination, earlier)
+        if without:
+            log.warning("rows that other files of the table hold stay there", rows=len(without))
     prepared = await ports.strategy.prepare_restored(
-        command.destination, pipeline, current.info, None if wanted is None else wanted.object_version, commit_id
+        command.destination, pipeline, current.info, earlier, commit_id, without
     )
     stamped = 0 if current.info is None else int(current.info.metadata.get(STAMP_VERSION, 0))
     version = max(current.head.version, stamped) + 1

@@ -17,9 +17,10 @@ from contracts.pipelines import Pipeline
 from contracts.segments import Destination
 from services.merger.core.commits import SegmentShare, lease_resource, share_out
 from services.merger.ports import LoadedSegment, Ports
-from services.merger.use_case.commit import Current, commit, new_commit_id, reconcile
+from services.merger.use_case.commit import Current, commit, new_commit_id, noted, reconcile
 from services.merger.use_case.merge import commit_rows
 from services.merger.use_case.settling import claim_verdicts, settle_without_rows, unsettled, until_committed
+from services.runtime.failures import CorruptCheckpointError
 from services.runtime.leases import Lease
 from services.runtime.occurrences import Mark
 
@@ -88,13 +89,34 @@ async def clear_notes(ports: Ports, pipeline: Pipeline, scope: str, lease: Lease
     Raises:
         ConflictError: it happened after all while we looked.
     """
-    for name in await ports.checkpoints.begun(scope):
-        bucket, key = name.split("/", 1)
-        destination = Destination(bucket=bucket, key=key)
-        current = await reconcile(ports, pipeline, destination)
-        if name in await ports.checkpoints.begun(scope):
-            log.warning("shutting out a commit that was begun and is not there", checkpoint=destination.uri)
-            await _commit_nothing(ports, pipeline, scope, destination, current, lease, none)
+    for note in await ports.checkpoints.begun(scope):
+        await _clear_note(ports, pipeline, scope, note, lease, none)
+
+
+async def shut_out_others(ports: Ports, pipeline: Pipeline, scope: str, destination: Destination, lease: Lease) -> None:
+    """See to all notes but those of one file, which its own next commit shuts out; that it is damaged is no matter.
+
+    Raises:
+        ConflictError: a noted commit happened after all while we looked.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - as below
+
+    none = pa.table({column: pa.nulls(0) for column in pipeline.output_columns})
+    for note in await ports.checkpoints.begun(scope):
+        if noted(note) != destination:
+            try:
+                await _clear_note(ports, pipeline, scope, note, lease, none)
+            except CorruptCheckpointError as error:  # a sleeper that read what it was cannot match what it is
+                log.warning("a file with a note is damaged, too", note=note, error=str(error))
+
+
+async def _clear_note(ports: Ports, pipeline: Pipeline, scope: str, note: str, lease: Lease, none: "pa.Table") -> None:
+    destination = noted(note)
+    current = await reconcile(ports, pipeline, destination)
+    if note in await ports.checkpoints.begun(scope):
+        log.warning("shutting out a commit that was begun and is not there", checkpoint=destination.uri)
+        await _commit_nothing(ports, pipeline, scope, destination, current, lease, none)
+        await ports.checkpoints.end(scope, note)
 
 
 async def _commit_nothing(

@@ -23,15 +23,13 @@ from yarl import URL
 from contracts.segments import Occurrence
 from services.runtime.aws.addresses import BucketAddress
 from services.runtime.aws.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
-from services.runtime.aws.errors import code_of, translate, translated
+from services.runtime.aws.errors import ARCHIVED, code_of, translate, translated
 from services.runtime.aws.signing import ReadSigner, SigningCredentials
 from services.runtime.failures import (
-    AccessDeniedError,
     ConflictError,
     MissingObjectError,
     PermanentError,
     TemporaryError,
-    TidegateError,
     UnreachableError,
 )
 
@@ -50,7 +48,6 @@ _UNPINNED = {None, "", "null"}
 """Version ids that name whatever was last written without versioning."""
 _NOT_THERE = {"MethodNotAllowed", "InvalidArgument", "KeyTooLongError"}
 """What S3 says of a delete marker, of a version id it never gave out, and of a key it cannot hold."""
-_ARCHIVED = "InvalidObjectState"
 _REDIRECTS = {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.BAD_REQUEST}
 """How S3 answers a request that went to the wrong region."""
 
@@ -186,7 +183,14 @@ def _refusal(occurrence: Occurrence, answer: aiohttp.ClientResponse, body: bytes
                 "Code": code[1] if code else str(answer.status),
                 "Message": (html.unescape(message[1]) if message else answer.reason or "")
                 + (f" (the bucket is in {region})" if answer.status in _REDIRECTS and region else ""),
-            }
+            },
+            "ResponseMetadata": {
+                "RequestId": answer.headers.get("x-amz-request-id", ""),
+                "HostId": "",
+                "HTTPStatusCode": answer.status,
+                "HTTPHeaders": {},
+                "RetryAttempts": 0,
+            },
         },
         "GetObject",
     )
@@ -198,17 +202,6 @@ def _refusal(occurrence: Occurrence, answer: aiohttp.ClientResponse, body: bytes
         return MissingObjectError(str(meaning))
     if isinstance(meaning, MissingObjectError):
         return meaning
-    if code_of(error) == _ARCHIVED:
-        return PermanentError(str(meaning))
-    if type(meaning) is PermanentError:
-        meaning = _by_status(answer.status, str(meaning))
+    if isinstance(meaning, PermanentError) and code_of(error) == ARCHIVED:
+        return meaning
     raise meaning
-
-
-def _by_status(status: int, text: str) -> TidegateError:
-    """What an error code that nobody listed means."""
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return AccessDeniedError(text)
-    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return TemporaryError(text)
-    return PermanentError(text)

@@ -112,19 +112,19 @@ class DynamoCheckpoints:
         """Make a checkpoint known as one of this pipeline's; safe to repeat."""
         await self._update(_pipeline(pipeline), adds={"checkpoints": {checkpoint}})
 
-    async def begin(self, pipeline: str, checkpoint: str) -> None:
-        """Note that a commit to this checkpoint is about to be tried; safe to repeat."""
-        await self._update(_pipeline(pipeline), adds={"begun": {checkpoint}})
+    async def begin(self, pipeline: str, note: str) -> None:
+        """Note that a commit is about to be tried; safe to repeat."""
+        await self._update(_pipeline(pipeline), adds={"begun": {note}})
 
-    async def end(self, pipeline: str, checkpoint: str) -> None:
+    async def end(self, pipeline: str, note: str) -> None:
         """Take the note back; safe to repeat."""
         with translated(f"UpdateItem {self._table} {_pipeline(pipeline)}"):
             await self._client.update_item(
                 TableName=self._table,
                 Key=to_item(_key(_pipeline(pipeline), HEAD)),
-                UpdateExpression="DELETE #begun :checkpoint",
+                UpdateExpression="DELETE #begun :note",
                 ExpressionAttributeNames={"#begun": "begun"},
-                ExpressionAttributeValues=to_item({":checkpoint": {checkpoint}}),
+                ExpressionAttributeValues=to_item({":note": {note}}),
             )
 
     async def epoch(self, pipeline: str) -> int:
@@ -137,7 +137,7 @@ class DynamoCheckpoints:
         return int((await self._update(_pipeline(pipeline), adds={"epoch": 1}))["epoch"])
 
     async def begun(self, pipeline: str) -> list[str]:
-        """The checkpoints with such a note, by name (consistent read)."""
+        """The notes of commits that were begun and not ended, in order (consistent read)."""
         item = await tables.get(self._client, self._table, _key(_pipeline(pipeline), HEAD))
         return sorted((item or {}).get("begun", ()))
 

@@ -89,6 +89,9 @@ class Clients:
             max_pool_connections=MAX_POOL_CONNECTIONS,
             parameter_validation=False,  # the types say it before, and large batches would pay for it again and again
             retries={"total_max_attempts": self._retries, "mode": "standard"},
+            # A body is signed by its SHA-256, which S3 verifies. The SDK's CRC32 of a part would have to be announced
+            # when its upload begins and repeated when that is completed, also for parts that S3 itself has copied.
+            request_checksum_calculation="when_required",
         )
         for service in self._services:  # each takes some 4 MB, so a process opens what it uses
             setattr(self, service, await self._stack.enter_async_context(self._session.client(service, config=config)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -26,13 +27,18 @@ from services.runtime.failures import (
 
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "403", "Forbidden", "InvalidAccessKeyId",
                     "SignatureDoesNotMatch", "ExpiredToken", "UnrecognizedClientException",
-                    "AuthorizationError", "InvalidClientTokenId", "AllAccessDisabled"})  # fmt: skip
+                    "AuthorizationError", "InvalidClientTokenId", "AllAccessDisabled", "ExpiredTokenException",
+                    "KMSAccessDenied", "KmsAccessDenied", "KMS.AccessDeniedException",
+                    "KMSAccessDeniedException", "KmsAccessDeniedException"})  # fmt: skip
 MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "NotFound", "ResourceNotFoundException",
                      "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})  # fmt: skip
 CONFLICT = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "ConditionalCheckFailedException"})
 BUSY = frozenset({"SlowDown", "503", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded",
                   "ProvisionedThroughputExceededException", "TransactionInProgressException", "InternalError",
-                  "InternalServerError", "500", "RequestTimeout", "TransactionConflictException"})  # fmt: skip
+                  "InternalServerError", "500", "RequestTimeout", "TransactionConflictException",
+                  "OverLimit"})  # fmt: skip
+ARCHIVED = "InvalidObjectState"
+"""The object is in an archive; S3 calls that forbidden, too."""
 
 
 def code_of(error: ClientError) -> str:
@@ -50,7 +56,19 @@ def translate(error: ClientError, what: str) -> TidegateError:
         return MissingObjectError(text)
     if code in DENIED:
         return AccessDeniedError(text)
-    if code in BUSY:
+    # Each service, and KMS behind it, has throttling codes of its own, which all say so.
+    if code in BUSY or "throttl" in code.lower():
+        return TemporaryError(text)
+    if code == ARCHIVED:
+        return PermanentError(text)
+    return _by_status(int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)), text)
+
+
+def _by_status(status: int, text: str) -> TidegateError:
+    """What an error code that nobody listed means."""
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return AccessDeniedError(text)
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return TemporaryError(text)
     return PermanentError(text)
 

@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 TOPIC = "pipeline-events"
 BATCH_ENTRIES = 10
 """Most messages SQS takes in one request."""
-BATCH_BYTES = 256 * 1024
-"""Bytes of one request that every SQS accepts; a message larger than that travels alone."""
-MESSAGE_BYTES = 1024 * 1024
-"""Most bytes of one SQS message."""
-FACT_BYTES = 256 * 1024
-"""Most bytes of one SNS message, with its attributes."""
+MESSAGE_BYTES = 256 * 1024
+"""Most bytes of one message, with its attributes, and of one request: SNS takes no more, and a queue takes more only
+where its ``MaximumMessageSize`` was raised."""
 IN_FLIGHT = 4
 """Requests sent side by side by one call."""
 
@@ -45,7 +42,7 @@ class AwsPublisher:
         After an error some of them may have been sent: send all of them again.
 
         Raises:
-            MalformedError: a message is over 1 MiB (nothing was sent), or SQS refused its content.
+            MalformedError: a message is over 256 KiB (nothing was sent), or SQS refused its content.
             MissingObjectError: there is no such queue.
             UnreachableError: SQS does not answer, or keeps failing some of the messages.
         """
@@ -53,7 +50,7 @@ class AwsPublisher:
             return
         bodies = [self._wrap(payload, run_id) for payload in payloads]
         for payload, body in zip(payloads, bodies, strict=True):
-            _check(payload, len(body.encode()), MESSAGE_BYTES, "SQS")
+            _check(payload, len(body.encode()), "SQS")
         url = await self._queue_url(queue)
 
         async def send(batch: Sequence[str]) -> None:
@@ -71,7 +68,7 @@ class AwsPublisher:
         body = self._wrap(fact, run_id)
         attributes = {"kind": fact.kind(), "pipeline": str(getattr(fact, "pipeline", ""))}
         overhead = sum(len(f"{name}String{value}".encode()) for name, value in attributes.items())
-        _check(fact, len(body.encode()) + overhead, FACT_BYTES, "SNS")
+        _check(fact, len(body.encode()) + overhead, "SNS")
         topic = await self._topic_arn()
         with translated(f"Publish {topic}"):
             await self._sns.publish(
@@ -133,7 +130,7 @@ def in_batches(bodies: Sequence[str]) -> Iterator[list[str]]:
     held = 0
     for body in bodies:
         size = len(body.encode())
-        if batch and (len(batch) == BATCH_ENTRIES or held + size > BATCH_BYTES):
+        if batch and (len(batch) == BATCH_ENTRIES or held + size > MESSAGE_BYTES):
             yield batch
             batch, held = [], 0
         batch.append(body)
@@ -142,10 +139,10 @@ def in_batches(bodies: Sequence[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _check(payload: Payload, size: int, limit: int, service: str) -> None:
-    if size > limit:
+def _check(payload: Payload, size: int, service: str) -> None:
+    if size > MESSAGE_BYTES:
         raise MalformedError(
-            f"{payload.kind()} {payload.dedup_id()} is {size} bytes, {service} takes {limit}: use a claim check"
+            f"{payload.kind()} {payload.dedup_id()} is {size} bytes, {service} takes {MESSAGE_BYTES}: use a claim check"
         )
 
 

@@ -53,6 +53,22 @@ def test_the_longest_stack_leaves_room_for_the_longest_role() -> None:
         assert len(f"{longest_stack()}-states-{machine.name}") <= ROLE_NAME
 
 
+def test_what_a_topic_may_not_deliver_is_kept() -> None:
+    """SNS drops what a queue's policy or key refuses, unless the subscription has dead letters that take it."""
+    main = (ROOT / "modules/platform/main.tf").read_text(encoding="utf-8")
+    block = main[main.index('resource "aws_sns_topic_subscription"') :].split("\n}\n")[0]
+    assert "dlq_arn" in block
+    assert "DeadLettersTakeWhatTopicsKeep" in (ROOT / "modules/queue_with_dlq/main.tf").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_a_lock_file_asks_for_the_terraform_that_has_it(environment: str) -> None:
+    """An older Terraform ends with the version that is needed, not with an argument that it does not know."""
+    text = (ROOT / "environments" / environment / "main.tf").read_text(encoding="utf-8")
+    assert "use_lockfile" in text
+    assert 'required_version = ">= 1.10"' in text
+
+
 @pytest.fixture(scope="module")
 def largest(workspace_of: Callable[[str], Workspace]) -> Planned:
     """Production with the longest name and everything that adds to its policies."""

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from contracts.segments import Destination
 from services.merger.adapters.spans import Reading
 from services.merger.ports import AtHand
-from services.runtime.failures import ConflictError, CorruptCheckpointError
+from services.runtime.failures import ConflictError, CorruptCheckpointError, MissingObjectError
 from tests.property.table_world import PIPELINE
 from tests.unit.merger.key_table import KEY, RANGED, Table, numbered, parquet
 
@@ -117,6 +118,23 @@ async def test_keys_of_row_groups_that_stay_are_not_read_again() -> None:
     await table.keys.remember(PIPELINE, "processed", info, AtHand(copied, whole[copied:], copied, "another"))
     assert await table.among(*numbered(0, 1100)) == set(numbered(0, 1100))
     assert len(table.objects.read) > reads, "what was copied from another object is not what was known"
+
+
+async def test_what_others_hold_of_a_version() -> None:
+    """Of the version its keys are read, and of other files those that may be among them; it is no other file itself."""
+    table = Table(reading=RANGED)
+    before = await table.put("a.parquet", numbered(0, 1000), group_rows=100)
+    await table.put("a.parquet", numbered(0, 200), group_rows=100)
+    await table.put("b.parquet", [*numbered(150, 160), *numbered(900, 1100)], group_rows=10)
+    await table.put_body("c.parquet", b"not parquet")
+    at = Destination(bucket="processed", key=KEY)
+    assert before.version_id is not None
+    shared = await table.keys.elsewhere(PIPELINE, PIPELINE.name, at, before.version_id)
+    assert shared is not None
+    assert sorted(shared.to_pylist()) == [*numbered(150, 160), *numbered(900, 1000)]
+    assert table.objects.bytes < before.size / 10
+    with pytest.raises(MissingObjectError, match="version v9"):
+        await table.keys.elsewhere(PIPELINE, PIPELINE.name, at, "v9")
 
 
 async def test_an_end_without_its_footer_is_not_remembered() -> None:

@@ -89,11 +89,17 @@ class Append:
         )
 
     async def prepare_restored(
-        self, destination: Destination, pipeline: Pipeline, base: ObjectInfo | None, earlier: str | None, commit_id: str
+        self,
+        destination: Destination,
+        pipeline: Pipeline,
+        base: ObjectInfo | None,
+        earlier: str | None,
+        commit_id: str,
+        without: pa.ChunkedArray | None = None,
     ) -> Prepared:
         """See the port. A version that is laid out gets a footer with this commit's stamp, and is not read."""
         layout = Layout.of(pipeline, self._sizes.target)
-        if earlier is not None:
+        if earlier is not None and not without:
             span = Span(None, self._sizes.ending_bytes)
             found = await self._stores.objects.get(destination.bucket, destination.key, version_id=earlier, span=span)
             source = Source(self._stores.multipart, destination, found.info)
@@ -107,7 +113,7 @@ class Append:
                 job = Job(layout, layout.schema.empty_table(), commit_id)
                 end = await extended(job, footer, found.info.size)
                 return self._prepared(source, job, footer, base, end, Way.APPENDED)
-        return await self._rewrite.prepare_restored(destination, pipeline, base, earlier, commit_id)
+        return await self._rewrite.prepare_restored(destination, pipeline, base, earlier, commit_id, without)
 
     async def _append(self, source: Source, job: Job) -> Prepared:
         size = source.info.size
