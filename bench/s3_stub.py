@@ -149,7 +149,7 @@ def _ranged(found: StubVersion, wanted: str) -> bytes:
     start = int(first) if first else max(size - int(last), 0)
     stop = min(int(last) + 1, size) if first and last else size
     span = f"Content-Range: bytes {start}-{stop - 1}/{size}\r\n"
-    return _answer(206, found.body[start:stop], found.headers + span)
+    return _answer(206, bytes(found.body.cut(start, stop)), found.headers + span)
 
 
 async def serve(options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from hashlib import md5
 from urllib.parse import unquote
 
 from bench.stub_objects import PreconditionError, StubObjects
+from bench.stub_rope import Rope
 
 _PART = re.compile(r"<PartNumber>(\d+)</PartNumber>")
 
@@ -19,11 +20,11 @@ class StubUpload:
     """Parts by number, and the headers that the object will have."""
 
     headers: Mapping[str, str]
-    parts: dict[int, bytes] = field(default_factory=dict)
+    parts: dict[int, Rope] = field(default_factory=dict)
 
 
 class StubUploads:
-    """Uploads of one stub; a copied part costs nothing but memory, as it costs an S3 client nothing but an answer."""
+    """Uploads of one stub; a copied part costs its answer alone, as it costs a client of S3."""
 
     def __init__(self, objects: StubObjects) -> None:
         self._objects = objects
@@ -46,7 +47,7 @@ class StubUploads:
         etag = md5(f"{query['uploadId']}/{number}/{len(body)}".encode(), usedforsecurity=False).hexdigest()
         source = headers.get("x-amz-copy-source")
         if source is None:
-            upload.parts[number] = body
+            upload.parts[number] = Rope([body])
             return 200, "", f'ETag: "{etag}"\r\n'
         path, _, version = source.lstrip("/").partition("?versionId=")
         bucket, _, key = unquote(path).partition("/")
@@ -56,7 +57,7 @@ class StubUploads:
         if headers.get("x-amz-copy-source-if-match", found.etag).strip('"') != found.etag:
             return 412, "PreconditionFailed", ""
         first, _, last = headers["x-amz-copy-source-range"].removeprefix("bytes=").partition("-")
-        upload.parts[number] = found.body[int(first) : int(last) + 1]
+        upload.parts[number] = found.body.cut(int(first), int(last) + 1)
         return 200, f"<CopyPartResult><ETag>&quot;{etag}&quot;</ETag></CopyPartResult>", ""
 
     def complete(self, bucket: str, key: str, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -65,7 +66,7 @@ class StubUploads:
         if upload is None:
             return 404, "NoSuchUpload", ""
         conditions = {key: value for key, value in headers.items() if key in {"if-match", "if-none-match"}}
-        whole = b"".join(upload.parts[int(number)] for number in _PART.findall(body.decode()))
+        whole = Rope.joined(upload.parts[int(number)] for number in _PART.findall(body.decode()))
         try:
             written = self._objects.put(bucket, key, whole, headers={**upload.headers, **conditions})
         except PreconditionError:

@@ -10,6 +10,8 @@ from itertools import islice
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
+from bench.stub_rope import Rope
+
 _ANY = "*"
 _LARGE = 2**20
 
@@ -21,7 +23,7 @@ class StubVersion:
     key: str
     version_id: str
     etag: str
-    body: bytes
+    body: Rope
     headers: str
     answer: bytes
     """The whole answer to a GET, empty for a large object."""
@@ -30,7 +32,7 @@ class StubVersion:
 
     def whole(self) -> bytes:
         """The whole answer to a GET; of a large object it is made each time, so that memory holds it once."""
-        return self.answer or _whole(self.headers, self.body)
+        return self.answer or _whole(self.headers, bytes(self.body))
 
 
 @dataclass(slots=True)
@@ -53,7 +55,9 @@ class StubObjects:
         self._buckets: dict[str, StubBucket] = {}
         self._written = 0
 
-    def put(self, bucket: str, key: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> StubVersion:
+    def put(
+        self, bucket: str, key: str, body: bytes | Rope, *, headers: Mapping[str, str] | None = None
+    ) -> StubVersion:
         """Add a version; ``headers`` are the request's, with names in lower case.
 
         Raises:
@@ -68,7 +72,8 @@ class StubObjects:
         if headers.get("if-none-match") == _ANY and current is not None:
             raise PreconditionError
         self._written += 1
-        version = _version(key, f"v{self._written:09d}", body, headers)
+        rope = body if isinstance(body, Rope) else Rope([body])
+        version = _version(key, f"v{self._written:09d}", rope, headers)
         if current is None:
             insort(home.keys, key)
             home.versions[key] = [version]
@@ -108,9 +113,9 @@ class StubObjects:
         return [home.versions[key] for key in keys], False
 
 
-def _version(key: str, version_id: str, body: bytes, request: Mapping[str, str]) -> StubVersion:
+def _version(key: str, version_id: str, body: Rope, request: Mapping[str, str]) -> StubVersion:
     # A digest of a large body would take longer than what is measured; a tag only has to be the write's own.
-    tagged = body if len(body) <= _LARGE else version_id.encode()
+    tagged = bytes(body) if len(body) <= _LARGE else version_id.encode()
     etag = md5(tagged, usedforsecurity=False).hexdigest()
     now = datetime.now(UTC)
     kept = [(name, value) for name, value in request.items() if name.startswith("x-amz-meta-")]
@@ -129,7 +134,7 @@ def _version(key: str, version_id: str, body: bytes, request: Mapping[str, str])
         f"<LastModified>{now:%Y-%m-%dT%H:%M:%S}.000Z</LastModified><ETag>&quot;{etag}&quot;</ETag>"
         f"<Size>{len(body)}</Size><StorageClass>STANDARD</StorageClass>"
     )
-    answer = _whole(headers, body) if len(body) <= _LARGE else b""
+    answer = _whole(headers, bytes(body)) if len(body) <= _LARGE else b""
     return StubVersion(key, version_id, etag, body, headers, answer, entry)
 
 
