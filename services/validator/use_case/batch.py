@@ -64,11 +64,18 @@ async def _validate(
             else:
                 await validate_objects(ports, work)
         except AccessDeniedError as error:
-            await _refuse(ports, work, error, outcome)
+            try:
+                await _refuse(ports, work, error, outcome)
+            except TidegateError as second:
+                _give_back(work, second, outcome)
         except TidegateError as error:
-            log.warning("segment not validated", error=str(error), kind=type(error).__name__)
-            delay = error.delay if isinstance(error, TemporaryError) else None
-            outcome.fail(sorted(work.deliveries), str(error), delay=delay)
+            _give_back(work, error, outcome)
+
+
+def _give_back(work: SegmentWork | FetchedWork, error: TidegateError, outcome: Outcome) -> None:
+    log.warning("segment not validated", error=str(error), kind=type(error).__name__)
+    delay = error.delay if isinstance(error, TemporaryError) else None
+    outcome.fail(sorted(work.deliveries), str(error), delay=delay)
 
 
 async def _refuse(ports: Ports, work: SegmentWork | FetchedWork, error: AccessDeniedError, outcome: Outcome) -> None:

@@ -14,7 +14,7 @@ from contracts.segments import Occurrence, ValidateSegment
 from contracts.sources import FetchedName
 from services.runtime.declarations import pipeline_for
 from services.runtime.deliveries import Delivery, Outcome
-from services.runtime.failures import BadDeclarationError, MalformedError, MissingObjectError
+from services.runtime.failures import BadDeclarationError, MalformedError, TemporaryError, TidegateError
 from services.runtime.handling import handling
 from services.runtime.notifications import is_notification, read_notification
 from services.validator.core.fetched import FetchedWork, name_of
@@ -49,10 +49,11 @@ async def read_requests(
     for delivery in deliveries:
         try:
             await _read(ports, found, delivery)
-        except (MalformedError, MissingObjectError, BadDeclarationError, UnreadableMessageError) as error:
+        except (TidegateError, UnreadableMessageError) as error:
             with handling(delivery):
                 log.error("unreadable delivery", error=str(error), delivery=delivery.id)
-            outcome.fail([delivery.id], str(error))
+            delay = error.delay if isinstance(error, TemporaryError) else None
+            outcome.fail([delivery.id], str(error), delay=delay)
     works: list[SegmentWork | FetchedWork] = [*found.planned, *found.fetched.values()]
     for name, occurrences in found.announced.items():
         works += form_segments(ports.pipelines[name], occurrences, events_run_id(name, ports.clock.now()))

@@ -2,10 +2,18 @@
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
+from contracts.envelope import ClaimCheck, Message
+from contracts.pipelines import Pipeline
 from contracts.runs import RunMode, RunState
+from contracts.segments import OccurrenceList, ValidateSegment
+from services.runtime.deliveries import Delivery
+from services.runtime.failures import AccessDeniedError, TemporaryError, TidegateError
+from services.validator.use_case import validate_batch
 from tests.fakes.effects import Effects, KilledError, KillSwitch
 from tests.unit.validator.declared_world import World, command, key_of, row
 
@@ -108,3 +116,63 @@ async def test_a_command_that_cannot_be_carried_out_goes_back_alone(body: str, r
     assert list(outcome.failed) == ["0"]
     assert reason in outcome.reasons["0"]
     assert list(world.segments()) == ["calls/run-1/000.parquet"]
+
+
+async def test_a_refusal_that_cannot_be_told_comes_back_alone() -> None:
+    """A ledger that is busy while a run is to fail holds up that run's message, and no other."""
+    world = World()
+    for run_id in ("run-1", "run-2"):
+        await world.plan(run_id)
+    await world.fetched([row("1")], run_id="run-2")
+    world.objects.buckets["raw"].denied = True
+
+    def busy(place: str) -> None:
+        if place == "before finish run run-1 as failed":
+            raise TemporaryError("the ledger is busy", delay=7)
+
+    outcome = await world.validate([command("run-1"), command("run-2")], Effects(busy))
+    assert outcome.failed == {"0": 7}
+    assert outcome.reasons == {"0": "the ledger is busy"}
+    run = await world.ledger.run("run-2")
+    assert run is not None
+    assert run.state is RunState.FAILED
+
+
+class NoClaims:
+    """Lists of objects that cannot be had."""
+
+    def __init__(self, error: TidegateError) -> None:
+        self._error = error
+
+    async def occurrences(self, claim: ClaimCheck) -> OccurrenceList:
+        """See ``Claims``."""
+        assert claim.key == "plans/1.json"
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "delay"), [(AccessDeniedError("denied"), None), (TemporaryError("out of reach", delay=3), 3)]
+)
+async def test_a_plan_that_cannot_be_read_comes_back_alone(error: TidegateError, delay: float | None) -> None:
+    """Whether its list of objects is denied or just out of reach: the rest of the batch is validated."""
+    world = World()
+    await world.validated([row("1")])
+    uploads = Pipeline.parse(
+        {
+            "name": "uploads",
+            "entity": "events",
+            "record": "visit_event",
+            "source": {"kind": "objects", "prefix": "up/", "key_patterns": ["log-.+"]},
+            "target": {"kind": "checkpoint", "key": "checkpoints/events.parquet", "order_by": "timestamp"},
+        },
+        where="uploads.toml",
+    )
+    claim = ClaimCheck(bucket="quarantine", key="plans/1.json", sha256="0" * 64, size=2)
+    asked = ValidateSegment(pipeline="uploads", run_id="run-3", segment_id="000", occurrences=claim)
+    body = Message.wrap(asked, message_id=UUID(int=3), run_id="run-3", occurred_at=world.clock.now()).model_dump_json()
+
+    ports = world.ports()
+    ports = replace(ports, pipelines={**ports.pipelines, "uploads": uploads}, claims=NoClaims(error))
+    outcome = await validate_batch(ports, [Delivery("plan", body), Delivery("rows", command())])
+    assert outcome.failed == {"plan": delay}
+    assert outcome.reasons == {"plan": str(error)}
