@@ -170,8 +170,9 @@ class Deployed:
         ended = self.terraform("init", "-no-color", *([f"-plugin-dir={plugins}"] if plugins else []))
         if ended.returncode == 0:
             return None
-        lines = [line for line in ended.stderr.splitlines() if line.strip()]
-        return f"terraform init does not find the provider; set {PLUGINS}: {' '.join(lines[:3])}"
+        lines = [text for line in ended.stderr.splitlines() if (text := line.strip("│╷╵ "))]
+        error = next((place for place, line in enumerate(lines) if line.startswith("Error")), 0)
+        return f"terraform init does not find the provider; set {PLUGINS}: {' '.join(lines[error : error + 3])}"
 
     def changes(self) -> list[Values]:
         """What a plan would change now: Terraform's own description of each resource.
