@@ -1,12 +1,9 @@
 """The commit protocol keeps its promises when the swap is the completion of a multipart upload, too."""
 
 import asyncio
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -21,6 +18,8 @@ from tests.property.world.machine import machine
 from tests.property.world.processes import Mutation
 from tests.property.world.walks import MEANWHILE, walk_pauses, walk_strikes
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 MERGES = ("merge", "second-merge", "later-merge", "restore", "restore-undone", "recovery")
 
 
@@ -34,15 +33,6 @@ class Appending(Mutation):
         stores = Stores(ports.objects, multipart, part_min=100, part_bytes=2_000)
         sizes = Sizes(target=2, most_groups=4, window_bytes=5_000, ending_bytes=2_000)
         return replace(ports, strategy=BySize(stores, append_from=0, sizes=sizes))
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Thousands of deaths need no log lines."""
-    before = structlog.get_config()["wrapper_class"]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(wrapper_class=before)
 
 
 @pytest.mark.parametrize("blow", Blow, ids=lambda blow: blow.name.lower())

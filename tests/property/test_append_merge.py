@@ -1,14 +1,12 @@
 """Appending to a file gives what merging it the naive way would give, whatever comes and whoever dies."""
 
 import asyncio
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 import pyarrow as pa
 import pytest
-import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,18 +15,11 @@ from tests.property.append_checks import check_other_readers
 from tests.property.append_mutants import MUTANTS
 from tests.property.append_world import AppendWorld, Merge, When, ordered_by
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 SEEDS = st.integers(0, 2**32 - 1)
 merges = st.builds(Merge, st.sampled_from(When), st.sampled_from([0, 1, 2, 3, 7, 8, 9, 25, 60]), SEEDS)
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Thousands of merges need no log lines."""
-    before = structlog.get_config()["wrapper_class"]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(wrapper_class=before)
 
 
 @pytest.fixture

@@ -1,19 +1,18 @@
 """Five hundred merges into one checkpoint, some against each other, leave what as many naive merges leave."""
 
 import asyncio
-import logging
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pyarrow as pa
 import pytest
-import structlog
 
 from services.runtime.failures import ConflictError
 from tests.property.append_checks import check_other_readers
 from tests.property.append_world import AppendWorld, Merge, When
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 MERGES = 500
 STEPS = {"merge": 50, "death": 22, "race": 12, "sleep": 10, "restore": 4, "death in a race": 2}
@@ -81,15 +80,6 @@ class Sequence:
         when = self._random.choice([When.NEWER, *When])
         rows = self._random.choice([0, 1, 1, 1, 2, 2, 3, 5, 9])
         return self.world.rows(Merge(when, rows, self._random.randrange(2**32)))
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Hundreds of merges need no log lines."""
-    before = structlog.get_config()["wrapper_class"]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(wrapper_class=before)
 
 
 def _check(seed: int, merges: int, scratch: Path) -> None:

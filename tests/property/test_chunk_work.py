@@ -1,12 +1,9 @@
 """Each key of a chunked run is worked on once, whoever dies, sleeps, is held, comes twice or comes late."""
 
 import asyncio
-import logging
 import math
-from collections.abc import Iterator
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.property.chunk_mutants import (
@@ -38,14 +35,7 @@ from tests.property.chunk_stories import Story, stories, tell
 from tests.property.chunk_world import ChunkWorld
 from tests.property.world.faults import Blow
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Thousands of deaths need no log lines."""
-    before = structlog.get_config()["wrapper_class"]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(wrapper_class=before)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.mark.parametrize("blow", Blow, ids=lambda blow: blow.name.lower())

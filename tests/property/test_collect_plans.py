@@ -1,13 +1,10 @@
 """Whatever a source holds and whenever it publishes it, collecting runs reach every row and cut nothing in two."""
 
 import asyncio
-import logging
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -19,20 +16,13 @@ from services.planner.use_case.counting import Counted, count
 from tests.fakes.datasets import FakeDataset
 from tests.unit.planner.collecting import World, collected, row
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 FIRST = datetime(2026, 1, 1)  # noqa: DTZ001 - the source's timestamps have no zone
 BEHIND_UTC = timedelta(hours=5)
 MINUTES = st.builds(lambda day, slot: day * 1_440 + slot, st.integers(0, 4), st.sampled_from([0, 1, 600, 1_439]))
 """Few moments of few days, so that rows share them: midnight, the minute after, some other, the day's last."""
 LAG_H = 6
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Thousands of plans need no log lines."""
-    before = structlog.get_config()["wrapper_class"]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(wrapper_class=before)
 
 
 def at(minutes: float) -> str:

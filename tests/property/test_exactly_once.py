@@ -1,11 +1,9 @@
 """No row lost and no row twice, whatever is redelivered, reordered, killed, paused, unheard or undone."""
 
 import asyncio
-import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -23,20 +21,13 @@ from tests.property.world.processes import Mutation
 from tests.property.world.stages import STAGES, at_contradiction
 from tests.property.world.walks import MEANWHILE, walk_pauses, walk_strikes
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 WALK = settings(
     deadline=None,
     stateful_step_count=25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Thousands of deaths need no log lines."""
-    before = structlog.get_config()["wrapper_class"]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(wrapper_class=before)
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """Every row of a range once in its raw object, and its count in the ledger, whatever happens on the way."""
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -21,20 +19,13 @@ from tests.fakes.effects import Effects, KilledError
 from tests.fakes.network import Fate, ScriptedNetwork
 from tests.unit.fetcher.world import World, at, command, declared, delivery, row
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 MINUTES = 4
 RANGE = KeyRange(start=at(1), before=at(MINUTES - 1))
 QUICK = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Hundreds of deaths need no log lines."""
-    before = structlog.get_config()["wrapper_class"]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(wrapper_class=before)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,11 @@
 """A table whose files are appended to is, commit by commit, the one that rewriting would have made."""
 
 import asyncio
-import logging
 from collections import Counter
-from collections.abc import Iterator
 from copy import deepcopy
 
 import pyarrow as pa
 import pytest
-import structlog
 from hypothesis import given, settings
 
 from services.runtime.failures import TidegateError
@@ -19,14 +16,7 @@ from tests.property.table_walk import TableWalk
 from tests.property.table_world import TINY, TTL_S, TableWorld
 from tests.property.test_table_merges import BATCHES, Batch, walk
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Thousands of merges need no log lines."""
-    before = structlog.get_config()["wrapper_class"]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(wrapper_class=before)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 async def grown() -> tuple[TableWorld, list[str]]:

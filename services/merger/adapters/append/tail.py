@@ -1,6 +1,5 @@
 """Merges new rows into the groups they meet, window by window, and writes what comes of it."""
 
-import io
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 from services.merger.adapters.append.footer import Ending, Footer
 from services.merger.adapters.append.layout import Layout
 from services.merger.adapters.append.writer import GroupWriter
+from services.merger.adapters.spans import Spans
 from services.merger.adapters.tables import sort_stable
 from services.runtime.failures import CorruptCheckpointError
 
@@ -57,39 +57,11 @@ def read_groups(piece: Ending, footer: Footer, window: tuple[int, int], layout: 
         CorruptCheckpointError: they cannot be read.
     """
     try:
-        with pa.PythonFile(_Middle(piece), "r") as source:
+        held = Spans(piece.start + len(piece.body))
+        held.add(piece.start, piece.body)
+        with pa.PythonFile(held, "r") as source:
             file = pq.ParquetFile(source, metadata=footer.metadata, pre_buffer=False)
             for batch in file.iter_batches(SLICE_ROWS, row_groups=range(*window)):
                 yield pa.Table.from_batches([batch]).cast(layout.schema)
     except (pa.ArrowException, OSError) as error:
         raise CorruptCheckpointError(f"{uri} cannot be read as a checkpoint: {error}") from error
-
-
-class _Middle(io.RawIOBase):
-    """A file of which only some bytes are there."""
-
-    def __init__(self, piece: Ending) -> None:
-        super().__init__()
-        self._body, self._start, self._at = memoryview(piece.body), piece.start, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._start + len(self._body)}[whence]
-        self._at = origin + offset
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        begin = self._at - self._start
-        if begin < 0:
-            raise OSError(f"byte {self._at} was not read")
-        found = bytes(self._body[begin:] if size < 0 else self._body[begin : begin + size])
-        self._at += len(found)
-        return found
