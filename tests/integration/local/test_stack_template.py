@@ -12,7 +12,17 @@ from services.console.local.emulator import Emulator
 from services.runtime.aws.clients import Clients, sdk_session
 from tests.emulator_support import Stack, new_stack, provision_anew, provision_now
 
-_OF_THE_MOMENT = ("Timestamp", "DateTime", "date", "Date", "Id", "ResponseMetadata", "TableArn", "LatestStreamArn")
+_OF_THE_MOMENT = (
+    "Timestamp",
+    "NumberOfMessages",
+    "DateTime",
+    "date",
+    "Date",
+    "Id",
+    "ResponseMetadata",
+    "TableArn",
+    "LatestStreamArn",
+)
 
 
 async def seen(stack: Stack) -> str:
